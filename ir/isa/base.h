@@ -16,10 +16,10 @@
 #include <string.h>
 
 #if defined(__GNUC__)
-#define BF_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define BF_PRINTF(string, first) __attribute__((format(printf, string, first)))
 #define BF_NORETURN __attribute__((noreturn))
 #else
-#define BF_PRINTF(format, first)
+#define BF_PRINTF(string, first)
 #define BF_NORETURN
 #endif
 
