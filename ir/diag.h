@@ -49,7 +49,7 @@ struct bf_diags {
 
 /* Prints "FILE:LINE:COL: SEVERITY: message", the source line and a caret line when the source text
  * is known. `length` bytes from loc are underlined with '~' (0 or 1: caret alone); the caret stands
- * at `loc` + `caret` bytes. A loc with line 0 prints "bfcc: SEVERITY: message". A note belongs to
+ * at `loc` + `caret` bytes, and COL is the caret's column. A loc with line 0 prints "bfcc: SEVERITY: message". A note belongs to
  * the diagnostic before it and is dropped with it. */
 void bf_diag(struct bf_diags *diags, enum bf_severity severity, struct bf_loc loc, unsigned length,
              unsigned caret, const char *format, ...) BF_PRINTF(6, 7);

@@ -55,7 +55,7 @@ struct bf_guard {
     struct bf_guard *outer;
 };
 void bf_guard_push(struct bf_guard *guard); /* then `if (setjmp(guard.target)) ...out of memory` */
-void bf_guard_pop(struct bf_guard *guard);
+void bf_guard_pop(struct bf_guard *guard);  /* harmless after a jump, which has popped it already */
 
 /* An arena: everything in it is freed at once. */
 struct bf_arena {
