@@ -26,8 +26,8 @@
  * |  op  |np|na| dst | acc  |    D     | cD  |    A     | cA  |    C     | cC  |kindB|    B     |cB |
  * +------+--+--+-----+------+----------+-----+----------+-----+----------+-----+-----+----------+---+
  */
-enum bf_op {
-#define BF_CAL(NAME, code, text, operands, result, what) BF_OP_##NAME = (code),
+enum bf_cal_op {
+#define BF_CAL(NAME, code, text, operands, result, what) BF_CAL_##NAME = (code),
 #include "ir/isa/opcodes.def"
 };
 
@@ -49,7 +49,7 @@ enum bf_b_kind {
 enum bf_b_const { BF_B_ZERO = 0, BF_B_ONE = 1, BF_B_TWO = 2, BF_B_HALF = 3 };
 
 struct bf_cal {
-    uint8_t op;             /* enum bf_op */
+    uint8_t op;             /* enum bf_cal_op */
     bool negate_product, negate_addend;
     uint8_t dst;            /* BF_DST_ACC | BF_DST_RAM */
     uint8_t acc;            /* 0..15, destination accumulator */
@@ -68,9 +68,9 @@ bool bf_cal_decode(uint64_t word, struct bf_cal *cal, struct bf_error *error);
  * functions exist, addresses inside the RAMs. */
 bool bf_cal_check(const struct bf_cal *cal, const struct bf_machine *machine, struct bf_error *error);
 /* Bits 1, 2, 4: reads A, B, C. */
-unsigned bf_op_operands(enum bf_op op);
-bool bf_op_special(enum bf_op op); /* runs on the special-function unit */
-const char *bf_op_name(enum bf_op op); /* NULL if there is none */
+unsigned bf_cal_operands(enum bf_cal_op op);
+bool bf_cal_special(enum bf_cal_op op); /* runs on the special-function unit */
+const char *bf_cal_name(enum bf_cal_op op); /* NULL if there is none */
 
 /* ---- block descriptors, 256 bit each ---- */
 

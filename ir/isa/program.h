@@ -6,9 +6,10 @@
 #ifndef BF_ISA_PROGRAM_H
 #define BF_ISA_PROGRAM_H
 
+#include "ir/isa/dtype.h"
 #include "ir/isa/isa.h"
 
-enum { BF_PROGRAM_VERSION = 1, BF_MAX_RANK = 5 };
+enum { BF_PROGRAM_VERSION = 1, BF_TENSOR_RANK = 4 };
 
 /* A source place: index into the program's file table, 1-based line and column; line 0: none. */
 struct bf_place {
@@ -42,15 +43,13 @@ struct bf_kernel {
 };
 
 enum bf_tensor_kind { BF_TENSOR_INPUT = 0, BF_TENSOR_OUTPUT = 1, BF_TENSOR_WEIGHT = 2, BF_TENSOR_SPILL = 3 };
-enum bf_dtype { BF_F16 = 0, BF_F32 = 1, BF_I32 = 2, BF_U8 = 3 };
-
 /* A named tensor in DRAM, row-major. `dtype` is what the network declares; DRAM holds fp16 for
  * f16, f32 and u8 (a mask: 0.0 or 1.0), int32 for i32. An input or output has the program's batch
  * as an additional leading dimension, also when it is 1. */
 struct bf_tensor_place {
     char *name;
     uint8_t kind, dtype, rank;
-    uint32_t dims[BF_MAX_RANK]; /* of one sample */
+    uint32_t dims[BF_TENSOR_RANK]; /* of one sample */
     uint64_t dram, size;        /* bytes */
 };
 
