@@ -3,10 +3,13 @@
 # CC=clang-19, BUILD=dir and CFLAGS="-O0 -g" work as one expects. New files are found by wildcard:
 # a .c file in one of the folders below belongs to that folder's library, a main_NAME.c is a program.
 
+# V=1 shows the commands.
+
 VERSION := 0.1.0
 BUILD   ?= build
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
+VENV    := build/venv
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -50,6 +53,8 @@ all: $(ARCHIVES) $(BUILD)/libbfrt.so $(PROGRAMS)
 
 # ---- rules ----
 
+say = $(if $(V),,@printf '  %-6s %s\n' $(1) $@;)
+
 # Stamps that change only when their text does: objects follow the flags, archives the file list.
 stamp = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' | cmp -s - $@ || echo '$(subst ','\'',$(1))' > $@
 $(BUILD)/flags: FORCE
@@ -60,47 +65,121 @@ $(BUILD)/files: FORCE
 COMPILE = $(CC) $(FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE)
+	$(call say,cc) $(COMPILE)
 # flex and bison write code that -Wextra does not like.
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags
-	$(COMPILE) -D_GNU_SOURCE -Wno-unused-function -Wno-unused-but-set-variable -Wno-sign-compare
+	$(call say,cc) $(COMPILE) -D_GNU_SOURCE -Wno-unused-function -Wno-unused-but-set-variable -Wno-sign-compare
 
 $(BUILD)/gen/%.c $(BUILD)/gen/%.h: %.y
 	@mkdir -p $(@D)
-	bison -Werror -o $(BUILD)/gen/$*.c --header=$(BUILD)/gen/$*.h $<
+	$(call say,bison) bison -Werror -o $(BUILD)/gen/$*.c --header=$(BUILD)/gen/$*.h $<
 $(BUILD)/gen/%.c $(BUILD)/gen/%.h: %.l
 	@mkdir -p $(@D)
-	flex -o $(BUILD)/gen/$*.c --header-file=$(BUILD)/gen/$*.h $<
+	$(call say,flex) flex -o $(BUILD)/gen/$*.c --header-file=$(BUILD)/gen/$*.h $<
 $(OBJ_frontend): | $(GEN:.o=.h)
 
 # Text files that bfcc carries inside: `-arch default`, `include <transformer.bfly>`.
 $(BUILD)/gen/ir/arch_files.c: $(wildcard ir/arch/*.arch) $(BUILD)/files ir/embed.sh
 	@mkdir -p $(@D)
-	ir/embed.sh ir/arch.h bf_arch .arch $(filter %.arch,$^) > $@
+	$(call say,embed) ir/embed.sh ir/arch.h bf_arch .arch $(filter %.arch,$^) > $@
 $(BUILD)/gen/frontend/library_files.c: $(wildcard frontend/library/*.bfly) $(BUILD)/files ir/embed.sh
 	@mkdir -p $(@D)
-	ir/embed.sh frontend/library.h bf_library '' $(filter %.bfly,$^) > $@
+	$(call say,embed) ir/embed.sh frontend/library.h bf_library '' $(filter %.bfly,$^) > $@
 
 .SECONDEXPANSION:
 $(ARCHIVES): $(BUILD)/libbf%.a: $$(OBJ_$$*) $(BUILD)/files
 	@rm -f $@
-	ar rcs $@ $(filter %.o,$^)
+	$(call say,ar) ar rcs $@ $(filter %.o,$^)
 $(BUILD)/libbfrt.so: $(OBJ_rt) $(BUILD)/files
-	$(CC) $(CFLAGS) $(SANITIZE) -shared -Wl,-soname,libbfrt.so.0 -o $@ $(filter %.o,$^) $(LIBS_RT)
+	$(call say,link) $(CC) $(CFLAGS) $(SANITIZE) -shared -Wl,-soname,libbfrt.so.0 -o $@ $(filter %.o,$^) $(LIBS_RT)
 
 LINK = $(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) -Wl,--as-needed -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 $(BUILD)/%: $(BUILD)/frontend/driver/main_%.o $(ARCHIVES)
-	$(LINK) $(LIBS)
+	$(call say,link) $(LINK) $(LIBS)
 $(BUILD)/%: $(BUILD)/runtime/main_%.o $(BUILD)/libbfrt.a
-	$(LINK) $(LIBS_RT)
+	$(call say,link) $(LINK) $(LIBS_RT)
 $(BUILD)/test/unit/%: $(BUILD)/test/unit/%.o $(ARCHIVES)
-	$(LINK) -lcmocka $(LIBS)
+	$(call say,link) $(LINK) -lcmocka $(LIBS)
+
+$(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(ARCHIVES)
+	$(call say,link) $(LINK) $(LIBS)
+
+# ---- checks ----
+
+# Checks want Debian packages (deps.txt) and, for the Python tests, two from PyPI.
+deps:
+	@./deps.sh
+$(VENV)/ready: test/requirements.txt
+	$(call say,venv) python3 -m venv $(VENV) && $(VENV)/bin/pip install -q -r $< && touch $@
+
+again = @$(MAKE) --no-print-directory
+run   = @$(VENV)/bin/python test/check.py $(BUILD)
+check: deps
+	$(again) check-all
+check-all: all $(UNITS) $(VENV)/ready
+	$(run) unit lit python includes
+check-unit: $(UNITS) $(VENV)/ready
+	$(run) unit
+check-lit: all $(VENV)/ready
+	$(run) lit
+check-python: all $(VENV)/ready
+	$(run) python
+check-includes:
+	@python3 test/check_includes.py
+check-reference: all $(VENV)/ready
+	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/reference/check.py
+fuzz-networks: all $(VENV)/ready
+	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/fuzz/networks.py $(COUNT)
+
+ASAN := BUILD=build-asan CFLAGS="-O1 -g -fno-omit-frame-pointer" \
+        SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+asan: deps
+	$(again) $(ASAN) check-all
+fuzz-images:
+	$(again) $(ASAN) build-asan/test/fuzz/images
+	build-asan/test/fuzz/images $(COUNT)
+
+demo: deps
+	$(again) all
+	@BUILD=$(BUILD) sh examples/digits/demo.sh
+
+C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
+format:
+	clang-format-19 -i $(C_FILES)
+lint: check-includes
+	clang-format-19 --dry-run -Werror $(C_FILES)
+
+# ---- installing ----
+
+MAN := $(wildcard docs/man/*.1)
+INSTALLED = $(PROGRAMS:$(BUILD)/%=bin/%) lib/libbfrt.a lib/libbfrt.so.0 lib/libbfrt.so \
+            include/bfrt.h lib/pkgconfig/bfrt.pc share/bfcc/bfcc.mk \
+            $(MAN:docs/man/%=share/man/man1/%)
+TO = $(DESTDIR)$(PREFIX)
+
+install: all
+	install -d $(addprefix $(TO)/,bin lib/pkgconfig include share/bfcc share/man/man1)
+	install $(PROGRAMS) $(TO)/bin
+	install -m 644 $(BUILD)/libbfrt.a $(TO)/lib
+	install $(BUILD)/libbfrt.so $(TO)/lib/libbfrt.so.0
+	ln -sf libbfrt.so.0 $(TO)/lib/libbfrt.so
+	install -m 644 runtime/bfrt.h $(TO)/include
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' runtime/bfrt.pc.in > $(TO)/lib/pkgconfig/bfrt.pc
+	install -m 644 frontend/driver/bfcc.mk $(TO)/share/bfcc
+	$(if $(MAN),install -m 644 $(MAN) $(TO)/share/man/man1)
+uninstall:
+	rm -f $(addprefix $(TO)/,$(INSTALLED))
+	-rmdir $(TO)/share/bfcc
+
+dist: | $(BUILD)/files
+	git archive --prefix=bfcc-$(VERSION)/ -o $(BUILD)/bfcc-$(VERSION).tar.gz HEAD
 
 clean:
 	rm -rf build build-*
 
-FORCE:
-.PHONY: all clean FORCE
+.PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
+        check-lit check-python check-includes check-reference fuzz-networks fuzz-images FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
+FORCE:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
