@@ -25,7 +25,7 @@ static const char *const severity_colors[] = {
 static const char *style(const struct bf_diags *diags, const char *code) {
     return diags->color ? code : "";
 }
-#define BOLD "\033[1m"
+#define BOLD  "\033[1m"
 #define GREEN "\033[1;32m"
 #define PLAIN "\033[0m"
 

@@ -223,7 +223,7 @@ char *bf_read_file(const char *path, size_t *size, struct bf_error *error) {
 }
 
 static bool write_and_close(FILE *file, const void *data, size_t size) {
-    bool written = file && fwrite(data, 1, size, file) == size;
+    bool written = file && (!size || fwrite(data, 1, size, file) == size);
     if (!file)
         return false;
     return (file == stdout ? fflush(file) : fclose(file)) == 0 && written;
@@ -289,8 +289,8 @@ size_t bf_edit_distance(const char *a, const char *b, size_t limit) {
         row = oldest;
         best = row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            row[j] = smaller(above[j - 1] + (a[i - 1] != b[j - 1]),
-                             smaller(above[j], row[j - 1]) + 1);
+            row[j] =
+                smaller(above[j - 1] + (a[i - 1] != b[j - 1]), smaller(above[j], row[j - 1]) + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
                 row[j] = smaller(row[j], before[j - 2] + 1);
             best = smaller(best, row[j]);
