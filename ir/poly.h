@@ -87,8 +87,9 @@ struct bf_step {
 
 /* ---- statements ---- */
 
+/* In the order of a tuple: "s" (samples), "t" (rows), then "d9" .. "d0". */
 struct bf_digit {
-    const char *name;  /* "t" (rows), "d0".. or "c"; the index is sum of weight x digit */
+    const char *name;  /* the index is the sum of weight x digit */
     int64_t radix;
     int64_t weight;
 };
@@ -212,11 +213,12 @@ struct bf_stmt *bf_poly_add_stmt(struct bf_poly *poly, struct bf_poly_kernel *ke
 void bf_poly_add_access(struct bf_poly *poly, struct bf_poly_kernel *kernel, struct bf_stmt *stmt,
                         enum bf_role role, const char *array, uint64_t mask, int operand,
                         int fixed_digit, int64_t fixed);
-/* An access to a linear buffer: array[row, column], where row and column are the sums of weight x
- * digit over row_mask and column_mask plus an origin, guarded by row < rows and column < cols. */
+/* An access to a linear buffer: array[sample, row, column], where row and column are the origin of
+ * the operand plus the sum of weight x digit over row_mask and column_mask, guarded by the
+ * operand's rows and cols. `sample` is the digit that counts samples, -1: sample 0 (a PARAM). */
 void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
                           struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
-                          uint64_t row_mask, uint64_t column_mask);
+                          int sample, uint64_t row_mask, uint64_t column_mask);
 /* Fills kernel->deps: W . R^-1 for every array of the kernel that is written and read in it. */
 void bf_poly_compute_deps(struct bf_poly *poly, struct bf_poly_kernel *kernel);
 

@@ -1,0 +1,101 @@
+#include "ir/map.h"
+
+#include <stdlib.h>
+
+struct bf_map *bf_map_create(struct bf_poly *poly, const struct bf_machine *machine) {
+    struct bf_map *map = bf_alloc(sizeof *map);
+    map->poly = poly;
+    map->machine = *machine;
+    map->zero_spm = map->one_spm = -1;
+    map->program = bf_program_create();
+    map->program->machine = *machine;
+    return map;
+}
+
+static void free_plan(struct bf_plan *plan) {
+    for (size_t i = 0; i < plan->layouts.count; i++)
+        free(plan->layouts.data[i].digits.data);
+    free(plan->layouts.data);
+    free(plan->ints.data);
+    free(plan->regions.data);
+    free(plan->inputs.data);
+    free(plan->outputs.data);
+    free(plan->notes.data);
+}
+
+void bf_map_free(struct bf_map *map) {
+    if (!map)
+        return;
+    for (size_t i = 0; i < map->plans.count; i++)
+        free_plan(map->plans.data[i]);
+    free(map->plans.data);
+    free(map->recipes.data);
+    free(map->places);
+    bf_program_free(map->program);
+    bf_arena_free(&map->arena);
+    bf_poly_free(map->poly);
+    free(map);
+}
+
+struct bf_plan *bf_map_add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, int part) {
+    struct bf_plan *plan = bf_arena_alloc(&map->arena, sizeof *plan);
+    plan->kernel = kernel;
+    plan->part = part;
+    plan->name = part ? bf_arena_printf(&map->arena, "%s.%d", kernel->name, part)
+                      : bf_arena_strdup(&map->arena, kernel->name);
+    plan->last = (int)kernel->stmts.count - 1;
+    plan->recipe = plan->code = plan->launch = -1;
+    plan->weight_spm = -1;
+    plan->index = (unsigned)map->plans.count;
+    *bf_push(&map->plans) = plan;
+    return plan;
+}
+
+int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan *plan, int64_t sets,
+                      int64_t pes, int64_t words) {
+    struct bf_recipe *recipe = bf_push(&map->recipes);
+    memset(recipe, 0, sizeof *recipe);
+    recipe->kind = bf_arena_strdup(&map->arena, kind);
+    recipe->plan = (int)plan->index;
+    recipe->sets = sets;
+    recipe->pes = pes;
+    recipe->words = words;
+    recipe->index = (unsigned)map->recipes.count - 1;
+    return (int)recipe->index;
+}
+
+int64_t bf_plan_int(const struct bf_plan *plan, const char *name) {
+    return bf_ints_get(&plan->ints, name);
+}
+
+void bf_plan_set(struct bf_map *map, struct bf_plan *plan, const char *name, int64_t value) {
+    bf_ints_set(&plan->ints, &map->arena, name, value);
+}
+
+const struct bf_region *bf_plan_region(const struct bf_plan *plan, const char *name) {
+    for (size_t i = 0; i < plan->regions.count; i++)
+        if (!strcmp(plan->regions.data[i].name, name))
+            return &plan->regions.data[i];
+    return NULL;
+}
+
+void bf_plan_add_region(struct bf_map *map, struct bf_plan *plan, const char *name, int64_t base,
+                        int64_t words, bool relative) {
+    *bf_push(&plan->regions) =
+        (struct bf_region){bf_arena_strdup(&map->arena, name), base, words, relative};
+}
+
+int64_t bf_map_column_word(const struct bf_map *map, const struct bf_operand *operand,
+                           int64_t sample, int64_t row, int64_t column) {
+    const struct bf_place_of_buffer *place = &map->places[operand->buffer->index];
+    int64_t v = map->machine.lanes, r = sample * place->pitch + operand->row + row;
+    return place->spm + r / v * place->width + operand->col + column;
+}
+
+int64_t bf_map_row_word(const struct bf_map *map, const struct bf_operand *operand, int64_t sample,
+                        int64_t row, int64_t column) {
+    const struct bf_place_of_buffer *place = &map->places[operand->buffer->index];
+    int64_t v = map->machine.lanes, r = sample * place->pitch + operand->row + row;
+    int64_t c = operand->col + column;
+    return place->spm + r / v * place->width + c / v * v + r % v;
+}

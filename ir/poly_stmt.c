@@ -1,0 +1,197 @@
+/* poly_stmt.c - statements, accesses and dependences of a kernel as isl objects, built by the API
+ * (parsing the same text costs twenty times as much). Every object is one space and, but for
+ * dependences with several carriers, one basic map without divs. */
+#include "ir/poly.h"
+
+#include <isl/constraint.h>
+#include <isl/local_space.h>
+#include <isl/space.h>
+#include <stdlib.h>
+
+static bool has(uint64_t mask, size_t digit) {
+    return mask >> digit & 1;
+}
+
+static unsigned count_bits(uint64_t mask) {
+    unsigned n = 0;
+    for (; mask; mask &= mask - 1)
+        n++;
+    return n;
+}
+
+/* Position of a digit in a tuple over `mask`. */
+static unsigned position(uint64_t mask, int digit) {
+    return count_bits(mask & ((UINT64_C(1) << digit) - 1));
+}
+
+static __isl_give isl_space *name_digits(__isl_take isl_space *space, enum isl_dim_type type,
+                                         const struct bf_poly_kernel *kernel, uint64_t mask) {
+    unsigned at = 0;
+    for (size_t d = 0; d < kernel->digits.count; d++)
+        if (has(mask, d))
+            space = isl_space_set_dim_name(space, type, at++, kernel->digits.data[d].name);
+    return space;
+}
+
+static __isl_give isl_set *box(struct bf_poly *poly, const struct bf_poly_kernel *kernel,
+                               const char *name, uint64_t mask) {
+    isl_space *space = isl_space_set_alloc(poly->isl, 0, count_bits(mask));
+    space = name_digits(space, isl_dim_set, kernel, mask);
+    space = isl_space_set_tuple_name(space, isl_dim_set, name);
+    isl_set *set = isl_set_universe(space);
+    unsigned at = 0;
+    for (size_t d = 0; d < kernel->digits.count; d++) {
+        if (!has(mask, d))
+            continue;
+        set = isl_set_lower_bound_si(set, isl_dim_set, at, 0);
+        set = isl_set_upper_bound_si(set, isl_dim_set, at, (int)kernel->digits.data[d].radix - 1);
+        at++;
+    }
+    return set;
+}
+
+struct bf_stmt *bf_poly_add_stmt(struct bf_poly *poly, struct bf_poly_kernel *kernel,
+                                 const char *name, enum bf_stmt_kind kind, uint64_t mask) {
+    struct bf_stmt *stmt = bf_push(&kernel->stmts);
+    memset(stmt, 0, sizeof *stmt);
+    stmt->name = bf_arena_strdup(&poly->arena, name);
+    stmt->kind = kind;
+    stmt->digit = -1;
+    stmt->step = -1;
+    stmt->loc = kernel->loc;
+    stmt->domain = box(poly, kernel, name, mask);
+    return stmt;
+}
+
+/* Which digits a statement has, from its domain's dimension names. */
+static uint64_t stmt_mask(const struct bf_poly_kernel *kernel, const struct bf_stmt *stmt) {
+    uint64_t mask = 0;
+    isl_size n = isl_set_dim(stmt->domain, isl_dim_set);
+    for (isl_size i = 0; i < n; i++) {
+        const char *name = isl_set_get_dim_name(stmt->domain, isl_dim_set, (unsigned)i);
+        for (size_t d = 0; name && d < kernel->digits.count; d++)
+            if (!strcmp(kernel->digits.data[d].name, name))
+                mask |= UINT64_C(1) << d;
+    }
+    return mask;
+}
+
+static void push_access(struct bf_poly *poly, struct bf_stmt *stmt, enum bf_role role,
+                        const char *array, int operand, __isl_take isl_map *map) {
+    *bf_push(&stmt->accesses) =
+        (struct bf_access){role, bf_arena_strdup(&poly->arena, array), operand, map};
+}
+
+void bf_poly_add_access(struct bf_poly *poly, struct bf_poly_kernel *kernel, struct bf_stmt *stmt,
+                        enum bf_role role, const char *array, uint64_t mask, int operand,
+                        int fixed_digit, int64_t fixed) {
+    uint64_t own = stmt_mask(kernel, stmt);
+    isl_set *elements = box(poly, kernel, array, mask);
+    isl_map *map = isl_map_from_domain_and_range(isl_set_copy(stmt->domain), elements);
+    for (size_t d = 0; d < kernel->digits.count; d++) {
+        if (!has(mask, d))
+            continue;
+        unsigned out = position(mask, (int)d);
+        if ((int)d == fixed_digit)
+            map = isl_map_fix_si(map, isl_dim_out, out, (int)fixed);
+        else if (has(own, d))
+            map = isl_map_equate(map, isl_dim_in, position(own, (int)d), isl_dim_out, out);
+    }
+    push_access(poly, stmt, role, array, operand, map);
+}
+
+/* sum of weight x digit over `mask`, as coefficients of the statement's dimensions. */
+static __isl_give isl_constraint *add_digits(__isl_take isl_constraint *c,
+                                             const struct bf_poly_kernel *kernel, uint64_t own,
+                                             uint64_t mask, int sign) {
+    for (size_t d = 0; d < kernel->digits.count; d++)
+        if (has(mask & own, d))
+            c = isl_constraint_set_coefficient_si(c, isl_dim_in, (int)position(own, (int)d),
+                                                  sign * (int)kernel->digits.data[d].weight);
+    return c;
+}
+
+/* out[at] = origin + sum, and sum < extent. */
+static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_poly_kernel *kernel,
+                                       uint64_t own, uint64_t mask, int at, int64_t origin,
+                                       int64_t extent) {
+    isl_local_space *space = isl_local_space_from_space(isl_map_get_space(map));
+    isl_constraint *equal = isl_constraint_alloc_equality(isl_local_space_copy(space));
+    equal = add_digits(equal, kernel, own, mask, 1);
+    equal = isl_constraint_set_coefficient_si(equal, isl_dim_out, at, -1);
+    equal = isl_constraint_set_constant_si(equal, (int)origin);
+    isl_constraint *guard = isl_constraint_alloc_inequality(space);
+    guard = add_digits(guard, kernel, own, mask, -1);
+    guard = isl_constraint_set_constant_si(guard, (int)extent - 1);
+    map = isl_map_add_constraint(map, equal);
+    return isl_map_add_constraint(map, guard);
+}
+
+void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
+                          struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
+                          int sample, uint64_t row_mask, uint64_t column_mask) {
+    uint64_t own = stmt_mask(kernel, stmt);
+    isl_space *range = isl_space_set_alloc(poly->isl, 0, 3);
+    range = isl_space_set_tuple_name(range, isl_dim_set, operand->buffer->name);
+    isl_map *map = isl_map_from_domain_and_range(isl_set_copy(stmt->domain),
+                                                 isl_set_universe(range));
+    if (sample >= 0 && has(own, (size_t)sample))
+        map = isl_map_equate(map, isl_dim_in, position(own, sample), isl_dim_out, 0);
+    else
+        map = isl_map_fix_si(map, isl_dim_out, 0, 0);
+    map = linear_axis(map, kernel, own, row_mask, 1, operand->row, operand->rows);
+    map = linear_axis(map, kernel, own, column_mask, 2, operand->col, operand->cols);
+    push_access(poly, stmt, role, operand->buffer->name, 0, map);
+}
+
+/* All accesses of a statement to an array in a role, as one map; NULL if there is none. */
+static __isl_give isl_map *accesses_of(const struct bf_stmt *stmt, enum bf_role role,
+                                       const char *array) {
+    isl_map *all = NULL;
+    for (size_t a = 0; a < stmt->accesses.count; a++) {
+        const struct bf_access *access = &stmt->accesses.data[a];
+        if (access->role != role || strcmp(access->array, array))
+            continue;
+        isl_map *map = isl_map_copy(access->map);
+        all = all ? isl_map_coalesce(isl_map_union(all, map)) : map;
+    }
+    return all;
+}
+
+static void add_dep(struct bf_poly_kernel *kernel, int from, int to, const char *array,
+                    __isl_take isl_map *write) {
+    isl_map *read = accesses_of(&kernel->stmts.data[to], BF_READ, array);
+    if (!read) {
+        isl_map_free(write);
+        return;
+    }
+    isl_map *dep = isl_map_apply_range(write, isl_map_reverse(read));
+    if (isl_map_is_empty(dep) == isl_bool_true) {
+        isl_map_free(dep);
+        return;
+    }
+    *bf_push(&kernel->deps) = (struct bf_dep){from, to, array, isl_map_coalesce(dep)};
+}
+
+/* Whether an earlier access of the same statement writes the same array. */
+static bool seen_before(const struct bf_stmt *stmt, size_t access) {
+    for (size_t a = 0; a < access; a++)
+        if (stmt->accesses.data[a].role == BF_WRITE &&
+            !strcmp(stmt->accesses.data[a].array, stmt->accesses.data[access].array))
+            return true;
+    return false;
+}
+
+void bf_poly_compute_deps(struct bf_poly *poly, struct bf_poly_kernel *kernel) {
+    for (size_t s = 0; s < kernel->stmts.count; s++) {
+        struct bf_stmt *stmt = &kernel->stmts.data[s];
+        for (size_t a = 0; a < stmt->accesses.count; a++) {
+            const char *array = stmt->accesses.data[a].array;
+            if (stmt->accesses.data[a].role != BF_WRITE || bf_poly_find_buffer(poly, array) ||
+                seen_before(stmt, a))
+                continue;
+            for (size_t r = 0; r < kernel->stmts.count; r++)
+                add_dep(kernel, (int)s, (int)r, array, accesses_of(stmt, BF_WRITE, array));
+        }
+    }
+}
