@@ -20,7 +20,6 @@
 
 /* ---- types ---- */
 
-
 #define BF_VALUE_RANK 4 /* of values */
 #define BF_MAX_RANK   8 /* of parameters: twiddles have up to 7 axes */
 
@@ -55,15 +54,15 @@ enum bf_op_kind {
 };
 
 enum bf_op_class {
-    BF_CLASS_SOURCE,      /* param, constant: no operands */
-    BF_CLASS_LINEAR,      /* a linear map along the last axis, with weights */
-    BF_CLASS_TRANSFORM,   /* a fixed linear map: fourier, fft, fft_compress */
+    BF_CLASS_SOURCE,    /* param, constant: no operands */
+    BF_CLASS_LINEAR,    /* a linear map along the last axis, with weights */
+    BF_CLASS_TRANSFORM, /* a fixed linear map: fourier, fft, fft_compress */
     BF_CLASS_ATTENTION,
     BF_CLASS_ROWWISE,     /* keeps the shape, an element depends on others of its row */
     BF_CLASS_ELEMENTWISE, /* an element depends on one (broadcast) element of each operand */
     BF_CLASS_REDUCTION,   /* removes an axis */
     BF_CLASS_GATHER,
-    BF_CLASS_LAYOUT,      /* moves elements, computes nothing */
+    BF_CLASS_LAYOUT, /* moves elements, computes nothing */
 };
 
 enum bf_presence {
@@ -74,8 +73,15 @@ enum bf_presence {
     BF_HIDDEN,   /* attributes: derived and not shown */
 };
 
-enum bf_attr_type { BF_ATTR_UNSET, BF_ATTR_INT, BF_ATTR_FLOAT, BF_ATTR_BOOL, BF_ATTR_WORD,
-                    BF_ATTR_INTS, BF_ATTR_STRING };
+enum bf_attr_type {
+    BF_ATTR_UNSET,
+    BF_ATTR_INT,
+    BF_ATTR_FLOAT,
+    BF_ATTR_BOOL,
+    BF_ATTR_WORD,
+    BF_ATTR_INTS,
+    BF_ATTR_STRING
+};
 
 struct bf_arg_info {
     const char *name;
@@ -176,10 +182,12 @@ struct bf_value {
 
 struct bf_op {
     enum bf_op_kind kind;
-    const char *label; /* chain of labels, "" if none; an unlabelled operator has that of its block */
+    const char
+        *label; /* chain of labels, "" if none; an unlabelled operator has that of its block */
     struct bf_value **args; /* one per entry of info->args (NULL: absent); variadic: all of them */
     unsigned arg_count;
-    struct bf_attrs attrs; /* complete and normal: defaults filled in, axes >= 0, derived ones set */
+    struct bf_attrs
+        attrs; /* complete and normal: defaults filled in, axes >= 0, derived ones set */
     struct bf_param *params[BF_MAX_PARAMS]; /* one per entry of info->params (NULL: absent) */
     struct bf_value result;
     struct bf_loc loc;
@@ -196,10 +204,22 @@ struct bf_net {
     const char *name;
     struct bf_header header;
 
-    struct { struct bf_value **data; size_t count, capacity; } inputs;
-    struct { struct bf_param **data; size_t count, capacity; } params; /* order of declaration */
-    struct { struct bf_op **data; size_t count, capacity; } ops;       /* SSA order */
-    struct { struct bf_output *data; size_t count, capacity; } outputs;
+    struct {
+        struct bf_value **data;
+        size_t count, capacity;
+    } inputs;
+    struct {
+        struct bf_param **data;
+        size_t count, capacity;
+    } params; /* order of declaration */
+    struct {
+        struct bf_op **data;
+        size_t count, capacity;
+    } ops; /* SSA order */
+    struct {
+        struct bf_output *data;
+        size_t count, capacity;
+    } outputs;
 };
 
 struct bf_net *bf_net_create(const char *name);
