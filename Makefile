@@ -18,9 +18,9 @@ endif
 
 pkg = $(shell pkg-config $(1) 2>/dev/null)
 FLAGS := -std=c17 -Wall -Wextra -Werror -ffp-contract=off -fPIC -I. -I$(BUILD)/gen \
-         -DBF_VERSION='"$(VERSION)"' $(call pkg,--cflags libcyaml jansson libelf) $(SANITIZE)
+         -DBF_VERSION='"$(VERSION)"' $(call pkg,--cflags jansson libelf) $(SANITIZE)
 LIBS_RT := $(call pkg,--libs jansson libelf) -lm
-LIBS    := -lisl $(call pkg,--libs libcyaml) $(LIBS_RT)
+LIBS    := -lisl -lcyaml $(LIBS_RT)
 ifneq ($(wildcard backend/host/*.c),)
 FLAGS += -isystem $(shell llvm-config-19 --includedir)
 LIBS  += $(shell llvm-config-19 --ldflags --libs)
@@ -112,7 +112,7 @@ deps:
 $(VENV)/ready: test/requirements.txt
 	$(call say,venv) python3 -m venv $(VENV) && $(VENV)/bin/pip install -q -r $< && touch $@
 
-again = @$(MAKE) --no-print-directory
+again = +@$(MAKE) --no-print-directory
 run   = @$(VENV)/bin/python test/check.py $(BUILD)
 check: deps
 	$(again) check-all

@@ -19,7 +19,7 @@ RULE = {
                          "runtime"], ["isl", "libcyaml", "jansson", "libelf", "LLVM"]),
 }
 LIBRARIES = {  # what an include of it looks like; anything else in <> is taken for libc
-    "isl": r"isl/", "libcyaml": r"cyaml/|yaml\.h", "jansson": r"jansson\.h",
+    "isl": r"isl/", "libcyaml": r"cyaml/", "libyaml": r"yaml\.h", "jansson": r"jansson\.h",
     "libelf": r"libelf\.h|gelf\.h", "LLVM": r"llvm", "cmocka": r"cmocka",
 }
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
