@@ -91,7 +91,8 @@ struct bf_step {
 struct bf_digit {
     const char *name;  /* the index is the sum of weight x digit */
     int64_t radix;
-    int64_t weight;
+    int64_t weight;     /* in the operands that are read */
+    int64_t out_weight; /* in those written: other than weight where an FFT reverses its digits */
 };
 
 enum bf_stmt_kind {

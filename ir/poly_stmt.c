@@ -103,25 +103,28 @@ void bf_poly_add_access(struct bf_poly *poly, struct bf_poly_kernel *kernel, str
 /* sum of weight x digit over `mask`, as coefficients of the statement's dimensions. */
 static __isl_give isl_constraint *add_digits(__isl_take isl_constraint *c,
                                              const struct bf_poly_kernel *kernel, uint64_t own,
-                                             uint64_t mask, int sign) {
-    for (size_t d = 0; d < kernel->digits.count; d++)
+                                             uint64_t mask, enum bf_role role, int sign) {
+    for (size_t d = 0; d < kernel->digits.count; d++) {
+        const struct bf_digit *digit = &kernel->digits.data[d];
+        int64_t weight = role == BF_READ ? digit->weight : digit->out_weight;
         if (has(mask & own, d))
             c = isl_constraint_set_coefficient_si(c, isl_dim_in, (int)position(own, (int)d),
-                                                  sign * (int)kernel->digits.data[d].weight);
+                                                  sign * (int)weight);
+    }
     return c;
 }
 
 /* out[at] = origin + sum, and sum < extent. */
 static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_poly_kernel *kernel,
-                                       uint64_t own, uint64_t mask, int at, int64_t origin,
-                                       int64_t extent) {
+                                       uint64_t own, uint64_t mask, enum bf_role role, int at,
+                                       int64_t origin, int64_t extent) {
     isl_local_space *space = isl_local_space_from_space(isl_map_get_space(map));
     isl_constraint *equal = isl_constraint_alloc_equality(isl_local_space_copy(space));
-    equal = add_digits(equal, kernel, own, mask, 1);
+    equal = add_digits(equal, kernel, own, mask, role, 1);
     equal = isl_constraint_set_coefficient_si(equal, isl_dim_out, at, -1);
     equal = isl_constraint_set_constant_si(equal, (int)origin);
     isl_constraint *guard = isl_constraint_alloc_inequality(space);
-    guard = add_digits(guard, kernel, own, mask, -1);
+    guard = add_digits(guard, kernel, own, mask, role, -1);
     guard = isl_constraint_set_constant_si(guard, (int)extent - 1);
     map = isl_map_add_constraint(map, equal);
     return isl_map_add_constraint(map, guard);
@@ -139,8 +142,8 @@ void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
         map = isl_map_equate(map, isl_dim_in, position(own, sample), isl_dim_out, 0);
     else
         map = isl_map_fix_si(map, isl_dim_out, 0, 0);
-    map = linear_axis(map, kernel, own, row_mask, 1, operand->row, operand->rows);
-    map = linear_axis(map, kernel, own, column_mask, 2, operand->col, operand->cols);
+    map = linear_axis(map, kernel, own, row_mask, role, 1, operand->row, operand->rows);
+    map = linear_axis(map, kernel, own, column_mask, role, 2, operand->col, operand->cols);
     push_access(poly, stmt, role, operand->buffer->name, 0, map);
 }
 

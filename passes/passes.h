@@ -19,9 +19,8 @@
 
 #include "ir/map.h"
 #include "ir/weights.h"
+#include "passes/net_passes.h"
 
-bool bf_pass_fold(struct bf_net *net, struct bf_diags *diags);
-bool bf_pass_simplify(struct bf_net *net, struct bf_diags *diags);
 struct bf_poly *bf_pass_select(const struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_rewrite(struct bf_poly *poly, const struct bf_weights *weights, struct bf_diags *diags);
 bool bf_pass_divide(struct bf_map *map, struct bf_diags *diags);

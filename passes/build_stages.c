@@ -1,0 +1,195 @@
+/* build_stages.c - butterfly and FFT kernels: a load, one statement a stage, a store.
+ *
+ *   buffer --L--> X0 --B0--> X1 --B1--> ... --> Xm --S--> buffer
+ *
+ * The elements of every array are tuples of digits; a stage acts along one and leaves the others.
+ */
+#include "passes/build.h"
+
+#include <stdlib.h>
+
+static int add_digit(struct bf_build build, struct bf_poly_kernel *kernel, const char *name,
+                     int64_t radix, int64_t weight, int64_t out_weight) {
+    *bf_push(&kernel->digits) = (struct bf_digit){bf_arena_strdup(&build.poly->arena, name), radix,
+                                                  weight, out_weight};
+    return (int)kernel->digits.count - 1;
+}
+
+static uint64_t bit(int digit) {
+    return digit < 0 ? 0 : UINT64_C(1) << digit;
+}
+
+static struct bf_poly_kernel *begin(const struct bf_build *build, enum bf_kernel_kind kind,
+                                    enum bf_lane_axis lanes) {
+    struct bf_poly_kernel *kernel = bf_poly_add_kernel(build->poly, kind);
+    kernel->what = bf_arena_strdup(&build->poly->arena, build->what);
+    kernel->loc = build->loc;
+    kernel->lanes = lanes;
+    return kernel;
+}
+
+static void add_param(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *role,
+                      const struct bf_param_view *view) {
+    *bf_push(&kernel->params) =
+        (struct bf_kernel_param){bf_arena_strdup(&build->poly->arena, role), *view};
+}
+
+static void set_attr(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *name,
+                     int64_t value) {
+    bf_ints_set(&kernel->attrs, &build->poly->arena, name, value);
+}
+
+/* X<index>[mask] is read (or written) by a stage: one access an operand of the digit. */
+static void stage_access(const struct bf_build *build, struct bf_poly_kernel *kernel,
+                         struct bf_stmt *stmt, enum bf_role role, const char *plane, int index,
+                         uint64_t mask) {
+    char array[32];
+    snprintf(array, sizeof array, "%s%d", plane, index);
+    for (int64_t e = 0; e < kernel->digits.data[stmt->digit].radix; e++)
+        bf_poly_add_access(build->poly, kernel, stmt, role, array, mask, (int)e, stmt->digit, e);
+}
+
+struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct bf_operand x,
+                                          struct bf_operand y, const struct bf_param_view *twiddle,
+                                          const struct bf_param_view *bias, bool increasing) {
+    struct bf_poly *poly = build->poly;
+    struct bf_poly_kernel *kernel = begin(build, BF_KERNEL_BUTTERFLY, BF_LANES_ROWS);
+    int64_t stacks = twiddle->extent[0], blocks = twiddle->extent[1];
+    int m = (int)twiddle->extent[2];
+    *bf_push(&kernel->inputs) = x;
+    *bf_push(&kernel->outputs) = y;
+    add_param(build, kernel, "twiddle", twiddle);
+    if (bias)
+        add_param(build, kernel, "bias", bias);
+    set_attr(build, kernel, "n", INT64_C(1) << m);
+    set_attr(build, kernel, "stacks", stacks);
+    set_attr(build, kernel, "blocks", blocks);
+    set_attr(build, kernel, "increasing", increasing);
+
+    int s = add_digit(*build, kernel, "s", x.buffer->samples, 1, 1);
+    int t = add_digit(*build, kernel, "t", x.rows, 1, 1);
+    int j = stacks > 1 ? add_digit(*build, kernel, "j", stacks, 0, INT64_C(1) << m) : -1;
+    int top = (int)kernel->digits.count; /* of d<m-1>; d<k> is digit top + m - 1 - k */
+    for (int k = m - 1; k >= 0; k--)
+        add_digit(*build, kernel, bf_arena_printf(&poly->arena, "d%d", k), 2, INT64_C(1) << k,
+                  INT64_C(1) << k);
+    uint64_t element = (bit(m) - 1) << top, whole = bit(s) | bit(t) | element;
+
+    struct bf_stmt *load = bf_poly_add_stmt(poly, kernel, "L", BF_STMT_LOAD, whole);
+    bf_poly_add_boundary(poly, kernel, load, BF_READ, &x, s, bit(t), element);
+    bf_poly_add_access(poly, kernel, load, BF_WRITE, "X0", whole, 0, -1, 0);
+    int steps = m * (int)blocks;
+    for (int i = 0; i < steps; i++) {
+        int block = i / m, stage = i % m;
+        int k = increasing == (block % 2 == 0) ? stage : m - 1 - stage;
+        int acted = top + m - 1 - k;
+        uint64_t mask = (whole | bit(j)) & ~bit(acted);
+        struct bf_stmt *stmt =
+            bf_poly_add_stmt(poly, kernel, bf_arena_printf(&poly->arena, "B%d", i), BF_STMT_BPMM,
+                             mask);
+        stmt->digit = acted;
+        stmt->block = block;
+        stmt->stage = stage;
+        stage_access(build, kernel, stmt, BF_READ, "X", i, i ? whole | bit(j) : whole);
+        bf_poly_add_access(poly, kernel, stmt, BF_READ, bf_arena_printf(&poly->arena, "W%d", i),
+                           (element | bit(j)) & ~bit(acted), 0, -1, 0);
+        stage_access(build, kernel, stmt, BF_WRITE, "X", i + 1, whole | bit(j));
+    }
+    struct bf_stmt *store = bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, whole | bit(j));
+    bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "X%d", steps),
+                       steps ? whole | bit(j) : whole, 0, -1, 0);
+    bf_poly_add_boundary(poly, kernel, store, BF_WRITE, &y, s, bit(t), element | bit(j));
+    bf_poly_compute_deps(poly, kernel);
+    return kernel;
+}
+
+/* Prime factors in the order in which the stages run: 2s, then 3s, 5s and up. */
+static int factors_of(int64_t n, int64_t factors[64]) {
+    int count = 0;
+    for (int64_t f = 2; n > 1; f += f == 2 ? 1 : 2)
+        for (; n % f == 0; n /= f)
+            factors[count++] = f;
+    return count;
+}
+
+/* floor(log2(r) / 2): the largest h with 4^h <= r. */
+static int half_log2(int64_t r) {
+    int h = 0;
+    while (r >= 4) {
+        r /= 4;
+        h++;
+    }
+    return h;
+}
+
+/* Decimation in time. Digit d<s> is the s-th to be transformed: it counts time with weight N / M_s
+ * before stage s and frequency with weight M_(s-1) after it, M_s being the product of the first s + 1
+ * radices; so the digits of the result are those of the input reversed. */
+struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
+                                    const struct bf_operand *re, const struct bf_operand *im,
+                                    const struct bf_operand *out_re,
+                                    const struct bf_operand *out_im, bool inverse) {
+    struct bf_poly *poly = build->poly;
+    struct bf_poly_kernel *kernel = begin(build, BF_KERNEL_FFT, lanes);
+    int64_t n = lanes == BF_LANES_ROWS ? re->cols : re->rows;
+    int64_t factors[64];
+    int m = factors_of(n, factors);
+    *bf_push(&kernel->inputs) = *re;
+    if (im)
+        *bf_push(&kernel->inputs) = *im;
+    *bf_push(&kernel->outputs) = *out_re;
+    if (out_im)
+        *bf_push(&kernel->outputs) = *out_im;
+    set_attr(build, kernel, "n", n);
+    set_attr(build, kernel, "inverse", inverse);
+
+    int s = add_digit(*build, kernel, "s", re->buffer->samples, 1, 1);
+    int t = lanes == BF_LANES_ROWS ? add_digit(*build, kernel, "t", re->rows, 1, 1)
+                                   : add_digit(*build, kernel, "c", re->cols, 1, 1);
+    int top = (int)kernel->digits.count;
+    int64_t below = n; /* M_s, from the last stage down */
+    for (int k = m - 1; k >= 0; k--) {
+        add_digit(*build, kernel, bf_arena_printf(&poly->arena, "d%d", k), factors[k], n / below,
+                  below / factors[k]);
+        below /= factors[k];
+    }
+    uint64_t element = (bit(m) - 1) << top, whole = bit(s) | bit(t) | element;
+    uint64_t rows = lanes == BF_LANES_ROWS ? bit(t) : element;
+    uint64_t cols = lanes == BF_LANES_ROWS ? element : bit(t);
+
+    struct bf_stmt *load = bf_poly_add_stmt(poly, kernel, "L", BF_STMT_LOAD, whole);
+    bf_poly_add_boundary(poly, kernel, load, BF_READ, re, s, rows, cols);
+    bf_poly_add_access(poly, kernel, load, BF_WRITE, "X0", whole, 0, -1, 0);
+    if (im)
+        bf_poly_add_boundary(poly, kernel, load, BF_READ, im, s, rows, cols);
+    bf_poly_add_access(poly, kernel, load, BF_WRITE, "Y0", whole, 1, -1, 0);
+    int64_t product = 1;
+    int total = out_re->buffer->exponent - re->buffer->exponent, done = 0;
+    for (int i = 0; i < m; i++) {
+        int acted = top + m - 1 - i;
+        struct bf_stmt *stmt = bf_poly_add_stmt(
+            poly, kernel, bf_arena_printf(&poly->arena, "F%d", i), BF_STMT_FFT, whole & ~bit(acted));
+        stmt->digit = acted;
+        stmt->stage = i;
+        product *= factors[i];
+        int want = i == m - 1 ? total : half_log2(product) < total ? half_log2(product) : total;
+        stmt->shift = want - done;
+        done = want;
+        stage_access(build, kernel, stmt, BF_READ, "X", i, whole);
+        stage_access(build, kernel, stmt, BF_READ, "Y", i, whole);
+        stage_access(build, kernel, stmt, BF_WRITE, "X", i + 1, whole);
+        if (out_im || i + 1 < m)
+            stage_access(build, kernel, stmt, BF_WRITE, "Y", i + 1, whole);
+    }
+    struct bf_stmt *store = bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, whole);
+    bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "X%d", m), whole,
+                       0, -1, 0);
+    bf_poly_add_boundary(poly, kernel, store, BF_WRITE, out_re, s, rows, cols);
+    if (out_im) {
+        bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "Y%d", m),
+                           whole, 1, -1, 0);
+        bf_poly_add_boundary(poly, kernel, store, BF_WRITE, out_im, s, rows, cols);
+    }
+    bf_poly_compute_deps(poly, kernel);
+    return kernel;
+}
