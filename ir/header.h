@@ -80,10 +80,13 @@ const char *bf_reader_word(struct bf_reader *reader, const char *extra, const ch
 bool bf_reader_int(struct bf_reader *reader, int64_t *value);
 bool bf_reader_hex(struct bf_reader *reader, uint64_t *value); /* 16 digits, no prefix */
 bool bf_reader_double(struct bf_reader *reader, double *value);
-/* "quoted", with \\ \" \n and \xHH. */
+/* "quoted", with \\ \" and \xHH. */
 const char *bf_reader_string(struct bf_reader *reader);
 void bf_text_add_quoted(struct bf_text *text, const char *s);
-/* Shortest decimal that reads back as the same double: "1e-05", "0.5", "-inf". */
+/* A name of letters, digits, '_', '.' and '-' as it is, any other quoted; and its reader. */
+void bf_text_add_name(struct bf_text *text, const char *name);
+const char *bf_reader_name(struct bf_reader *reader, const char *what);
+/* Shortest decimal that reads back as the same double: "1e-5", "0.5", "-inf". */
 void bf_text_add_double(struct bf_text *text, double value);
 
 /* Reads the header line and the file table; adds the files to diags->sources. */

@@ -22,6 +22,8 @@
 
 #define BF_VALUE_RANK 4 /* of values */
 #define BF_MAX_RANK   8 /* of parameters: twiddles have up to 7 axes */
+#define BF_MAX_ELEMENTS                                                                            \
+    (INT64_C(1) << 40) /* of any tensor; also no axis is longer than INT32_MAX */
 
 /* `f16[128,768]*2^8`: the true value is the stored one times 2^exponent (0 unless f16).
  * `acc[128,768]`: f32 in the accumulators, never stored: every reader is in the same kernel; dtype
@@ -40,7 +42,7 @@ size_t bf_dtype_size(enum bf_dtype dtype); /* bytes */
 struct bf_type bf_type_make(enum bf_dtype dtype, unsigned rank, const int64_t *dims);
 bool bf_type_same_shape(const struct bf_type *a, const struct bf_type *b);
 bool bf_type_equal(const struct bf_type *a, const struct bf_type *b);
-int64_t bf_type_elements(const struct bf_type *type);
+int64_t bf_type_elements(const struct bf_type *type); /* INT64_MAX if that overflows */
 void bf_type_print(const struct bf_type *type, struct bf_text *text); /* "f16[128,768]*2^8" */
 /* The same in memory of `arena`, for messages. */
 const char *bf_type_text(struct bf_arena *arena, const struct bf_type *type);
@@ -177,6 +179,7 @@ struct bf_value {
     struct bf_op *op;  /* producer; NULL for a network input */
     const char *name;  /* of a network input, else NULL */
     unsigned index;    /* in net->inputs, or in net->ops of its producer */
+    bool is_static;    /* depends on parameters and constants only */
     struct bf_loc loc; /* for "comes from here" */
 };
 
@@ -188,7 +191,8 @@ struct bf_op {
     unsigned arg_count;
     struct bf_attrs
         attrs; /* complete and normal: defaults filled in, axes >= 0, derived ones set */
-    struct bf_param *params[BF_MAX_PARAMS]; /* one per entry of info->params (NULL: absent) */
+    struct bf_param *params[BF_MAX_PARAMS]; /* one per entry of info->params (NULL: absent); a
+                                             * param operator has its own as the first */
     struct bf_value result;
     struct bf_loc loc;
 };
@@ -262,8 +266,6 @@ struct bf_param_view {
     unsigned rank;
     int64_t begin[BF_MAX_RANK], extent[BF_MAX_RANK];
 };
-/* Whether the value depends on parameters and constants only. */
-bool bf_value_is_static(const struct bf_value *value);
 /* The tensor an operator uses as `name` ("weight", "bias", "twiddle"): its own parameter, or the
  * operand of that name if it is a param operator or slices of one. False if absent or not such. */
 bool bf_op_weight_view(const struct bf_op *op, const char *name, struct bf_param_view *view);
