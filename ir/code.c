@@ -62,9 +62,23 @@ unsigned bf_code_body(struct bf_code *code, const struct bf_cal *cal, unsigned c
     return code->words - count;
 }
 
-struct bf_block *bf_code_block(struct bf_code *code, uint64_t pes, unsigned id, const char *name,
-                               const struct bf_descriptor *d) {
+static bool same_descriptor(const struct bf_descriptor *a, const struct bf_descriptor *b) {
+    uint64_t x[4], y[4];
+    bf_descriptor_encode(a, x);
+    bf_descriptor_encode(b, y);
+    return !memcmp(x, y, sizeof x);
+}
+
+void bf_code_block(struct bf_code *code, uint64_t pes, unsigned id, const char *name,
+                   const struct bf_descriptor *d) {
     struct bf_kernel *kernel = code->kernel;
+    for (size_t i = 0; i < kernel->block_count; i++) {
+        struct bf_block *block = &kernel->blocks[i];
+        if (block->id == id && !strcmp(block->name, name) && same_descriptor(&block->d, d)) {
+            block->pes |= pes;
+            return;
+        }
+    }
     kernel->blocks = bf_resize(kernel->blocks, (kernel->block_count + 1) * sizeof *kernel->blocks);
     struct bf_block *block = &kernel->blocks[kernel->block_count++];
     memset(block, 0, sizeof *block);
@@ -73,7 +87,6 @@ struct bf_block *bf_code_block(struct bf_code *code, uint64_t pes, unsigned id, 
     block->d = *d;
     block->name = bf_strdup(name);
     block->place = kernel->place;
-    return block;
 }
 
 static void free_kernel(struct bf_kernel *kernel) {
@@ -88,11 +101,9 @@ static void free_kernel(struct bf_kernel *kernel) {
     free(kernel);
 }
 
-static bool same_descriptor(const struct bf_descriptor *a, const struct bf_descriptor *b) {
-    uint64_t x[4], y[4];
-    bf_descriptor_encode(a, x);
-    bf_descriptor_encode(b, y);
-    return !memcmp(x, y, sizeof x);
+void bf_code_abandon(struct bf_code *code) {
+    free_kernel(code->kernel);
+    code->kernel = NULL;
 }
 
 /* Equal code for the same PEs; layers of one network share it whatever their names are, but only

@@ -129,9 +129,11 @@ struct bf_code {
 void bf_code_begin(struct bf_code *code, struct bf_map *map, struct bf_plan *plan);
 /* Adds a body (shared by all PEs) and returns its start; equal bodies are found again. */
 unsigned bf_code_body(struct bf_code *code, const struct bf_cal *cal, unsigned count);
-/* Adds a block for the PEs of the mask. `d` is copied. */
-struct bf_block *bf_code_block(struct bf_code *code, uint64_t pes, unsigned id, const char *name,
-                               const struct bf_descriptor *d);
+/* Adds a block for the PEs of the mask; joins an equal one of the same id. `d` is copied. */
+void bf_code_block(struct bf_code *code, uint64_t pes, unsigned id, const char *name,
+                   const struct bf_descriptor *d);
+/* Gives up what was built, after an error. */
+void bf_code_abandon(struct bf_code *code);
 /* Checks limits of the machine (code words, block ids), shares the kernel if an equal one exists,
  * appends the launch; fills plan->code and plan->launch. Reports at the kernel's place what does
  * not fit: the resource, the need and the limit. */
