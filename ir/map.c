@@ -57,11 +57,42 @@ int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan
     memset(recipe, 0, sizeof *recipe);
     recipe->kind = bf_arena_strdup(&map->arena, kind);
     recipe->plan = (int)plan->index;
+    recipe->name = plan->name;
     recipe->sets = sets;
     recipe->pes = pes;
     recipe->words = words;
     recipe->index = (unsigned)map->recipes.count - 1;
     return (int)recipe->index;
+}
+
+static bool same_view(const struct bf_param_view *a, const struct bf_param_view *b) {
+    bool same = a->param == b->param && a->rank == b->rank;
+    for (unsigned i = 0; same && i < a->rank; i++)
+        same = a->begin[i] == b->begin[i] && a->extent[i] == b->extent[i];
+    return same;
+}
+
+int bf_map_add_tensor(struct bf_map *map, const struct bf_param_view *view) {
+    int64_t elements = 1;
+    for (size_t i = 0; i < map->recipes.count; i++)
+        if (map->recipes.data[i].plan < 0 && same_view(&map->recipes.data[i].view, view))
+            return (int)i;
+    for (unsigned a = 0; a < view->rank; a++)
+        elements *= view->extent[a];
+    struct bf_recipe *recipe = bf_push(&map->recipes);
+    memset(recipe, 0, sizeof *recipe);
+    recipe->kind = "tensor";
+    recipe->plan = -1;
+    recipe->name = view->param->name;
+    recipe->view = *view;
+    recipe->sets = recipe->pes = 1;
+    recipe->words = (int64_t)bf_divide_up((uint64_t)elements, map->machine.lanes);
+    recipe->index = (unsigned)map->recipes.count - 1;
+    return (int)recipe->index;
+}
+
+int64_t bf_recipe_words(const struct bf_recipe *recipe) {
+    return recipe->sets * recipe->pes * recipe->words;
 }
 
 int64_t bf_plan_int(const struct bf_plan *plan, const char *name) {

@@ -53,7 +53,9 @@ struct bf_block_note {
  * set s and PE p begin at (s x pes + p) x words of the area; a shared set has pes = 1. */
 struct bf_recipe {
     const char *kind;   /* "butterfly", "twiddle", "dense", "rows", "tensor": ir/recipe.c's table */
-    int plan;           /* whose layouts and ints it follows */
+    int plan;           /* whose layouts and ints it follows; -1: a tensor as it is */
+    const char *name;   /* of the plan or the tensor: the symbol of its words */
+    struct bf_param_view view; /* "tensor": row-major elements */
     int64_t sets, pes, words;
     uint64_t rodata;    /* byte offset of the area in rodata; place decides it */
     unsigned index;
@@ -95,7 +97,7 @@ struct bf_map {
     struct bf_arena arena;
     struct { struct bf_plan **data; size_t count, capacity; } plans; /* order of execution */
     struct { struct bf_recipe *data; size_t count, capacity; } recipes;
-    struct bf_place_of_buffer *places; /* [poly->buffers.count], after `tile` fixed pitch and width */
+    struct bf_place_of_buffer *places; /* [poly->buffers.count], from `tile` on */
     int64_t zero_spm, one_spm;  /* a V x V tile of zeros and one of ones, filled at the start */
     struct bf_program *program; /* owned; rodata is NULL until encoding */
 };
@@ -105,6 +107,9 @@ void bf_map_free(struct bf_map *map); /* NULL is fine; frees poly and program */
 struct bf_plan *bf_map_add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, int part);
 int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan *plan,
                       int64_t sets, int64_t pes, int64_t words);
+/* The tensor itself, for DMA; the same one for the same view. */
+int bf_map_add_tensor(struct bf_map *map, const struct bf_param_view *view);
+int64_t bf_recipe_words(const struct bf_recipe *recipe);
 int64_t bf_plan_int(const struct bf_plan *plan, const char *name); /* must exist */
 void bf_plan_set(struct bf_map *map, struct bf_plan *plan, const char *name, int64_t value);
 const struct bf_region *bf_plan_region(const struct bf_plan *plan, const char *name);

@@ -2,6 +2,7 @@
  *
  *   net   fold      constants are folded
  *   net   simplify  identities, common subexpressions and dead operators go
+ *   net   exponents results of transforms get the power of two with which they are stored
  *   poly  select    operators become kernels; elementwise ones join their producer or consumer
  *   poly  rewrite   values of weights may change the form of a kernel (identity at present)
  *   map   divide    a kernel becomes plans: parts that each fit the array
@@ -19,8 +20,11 @@
 
 #include "ir/map.h"
 #include "ir/weights.h"
-#include "passes/net_passes.h"
 
+bool bf_pass_fold(struct bf_net *net, struct bf_diags *diags);
+bool bf_pass_simplify(struct bf_net *net, struct bf_diags *diags);
+/* Gives results of transforms the exponent with which they are stored. */
+bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
 struct bf_poly *bf_pass_select(const struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_rewrite(struct bf_poly *poly, const struct bf_weights *weights, struct bf_diags *diags);
 bool bf_pass_divide(struct bf_map *map, struct bf_diags *diags);
