@@ -131,7 +131,7 @@ struct ast_decl {
     struct ast_param *params;
     struct ast_stmt *body;
     struct ast_expr *value; /* AST_DECL_CONST */
-    unsigned visit;         /* of the walk that looks for recursion */
+    size_t index;           /* among the declarations of all files */
 };
 
 struct ast_include {

@@ -11,7 +11,7 @@ void fe_report_free(struct fe_report *report) {
     for (size_t i = 0; i < report->lines.count; i++)
         free(report->lines.data[i].starts);
     free(report->lines.data);
-    free(report->seen.data);
+    free(report->reported.data);
 }
 
 static void push_start(struct fe_lines *lines, uint32_t start) {
@@ -64,14 +64,17 @@ unsigned fe_underline(struct fe_report *report, struct ast_span span) {
     return (unsigned)(end - span.begin);
 }
 
-bool fe_seen(struct fe_report *report, struct ast_span span) {
-    for (size_t i = 0; i < report->seen.count; i++) {
-        const struct ast_span *seen = &report->seen.data[i];
-        if (seen->file == span.file && seen->begin == span.begin && seen->end == span.end)
+bool fe_was_reported(const struct fe_report *report, struct ast_span span) {
+    for (size_t i = 0; i < report->reported.count; i++) {
+        const struct ast_span *other = &report->reported.data[i];
+        if (other->file == span.file && other->begin == span.begin && other->end == span.end)
             return true;
     }
-    *bf_push(&report->seen) = span;
     return false;
+}
+
+void fe_mark_reported(struct fe_report *report, struct ast_span span) {
+    *bf_push(&report->reported) = span;
 }
 
 static void say(struct fe_report *report, enum bf_severity severity, struct ast_span span,
@@ -84,9 +87,10 @@ static void say(struct fe_report *report, enum bf_severity severity, struct ast_
 }
 
 bool fe_error(struct fe_report *report, struct ast_span span, const char *format, ...) {
-    report->muted = fe_seen(report, span);
+    report->muted = fe_was_reported(report, span);
     if (report->muted)
         return false;
+    fe_mark_reported(report, span);
     va_list args;
     va_start(args, format);
     say(report, BF_ERROR, span, format, args);
@@ -95,9 +99,10 @@ bool fe_error(struct fe_report *report, struct ast_span span, const char *format
 }
 
 bool fe_warning(struct fe_report *report, struct ast_span span, const char *format, ...) {
-    report->muted = fe_seen(report, span);
+    report->muted = fe_was_reported(report, span);
     if (report->muted)
         return false;
+    fe_mark_reported(report, span);
     va_list args;
     va_start(args, format);
     say(report, BF_WARNING, span, format, args);

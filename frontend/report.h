@@ -18,7 +18,7 @@ struct fe_report {
     struct bf_diags *diags;
     struct bf_sources *sources;
     struct { struct fe_lines *data; size_t count, capacity; } lines;  /* by file */
-    struct { struct ast_span *data; size_t count, capacity; } seen; /* spans that were reported */
+    struct { struct ast_span *data; size_t count, capacity; } reported;
     bool muted; /* the last message was a repetition: its notes are dropped */
 };
 
@@ -30,8 +30,10 @@ struct bf_loc fe_loc(struct fe_report *report, struct ast_span span);
 /* Bytes of the span that lie on its first line: what a message underlines. */
 unsigned fe_underline(struct fe_report *report, struct ast_span span);
 
-/* Whether an error or a warning was reported for exactly this span; if not, marks it so. */
-bool fe_seen(struct fe_report *report, struct ast_span span);
+/* Whether an error or a warning was reported for exactly this span. */
+bool fe_was_reported(const struct fe_report *report, struct ast_span span);
+/* Notes that one was. */
+void fe_mark_reported(struct fe_report *report, struct ast_span span);
 
 /* Report unless the span was reported before; then a note that follows is dropped as well.
  * fe_error and fe_warning return whether they reported. */
