@@ -44,7 +44,9 @@ bool bf_type_same_shape(const struct bf_type *a, const struct bf_type *b);
 bool bf_type_equal(const struct bf_type *a, const struct bf_type *b);
 int64_t bf_type_elements(const struct bf_type *type); /* INT64_MAX if that overflows */
 void bf_type_print(const struct bf_type *type, struct bf_text *text); /* "f16[128,768]*2^8" */
-/* The same in memory of `arena`, for messages. */
+/* Reads one back, with any number of axes up to BF_MAX_RANK. */
+bool bf_type_parse(struct bf_reader *reader, struct bf_type *type);
+/* The same as bf_type_print in memory of `arena`, for messages. */
 const char *bf_type_text(struct bf_arena *arena, const struct bf_type *type);
 
 /* ---- the operator table (net_ops.def) ---- */
@@ -296,6 +298,11 @@ void bf_net_print(const struct bf_net *net, struct bf_text *text);
 /* NULL after errors. `file`: index of the text in diags->sources. print(parse(print(n))) is
  * print(n), byte for byte. */
 struct bf_net *bf_net_parse(const char *text, size_t size, uint32_t file, struct bf_diags *diags);
+
+/* Whether a result of `op` whose inferred type is `inferred` may be annotated as `type`: the same
+ * shape, and an exponent or `acc` only where the operator computes. */
+bool bf_net_type_allowed(const struct bf_op *op, const struct bf_type *inferred,
+                         const struct bf_type *type);
 
 /* SSA order, types as inferred, parameters unique and of the shape their operators need, names
  * unique, accumulator values neither stored nor output. */
