@@ -69,6 +69,7 @@ bool bf_cal_decode(uint64_t word, struct bf_cal *cal, struct bf_error *error);
 bool bf_cal_check(const struct bf_cal *cal, const struct bf_machine *machine, struct bf_error *error);
 /* Bits 1, 2, 4: reads A, B, C. */
 unsigned bf_cal_operands(enum bf_cal_op op);
+unsigned bf_cal_results(enum bf_cal_op op); /* BF_DST_ACC, BF_DST_RAM: where results may go */
 bool bf_cal_special(enum bf_cal_op op); /* runs on the special-function unit */
 const char *bf_cal_name(enum bf_cal_op op); /* NULL if there is none */
 
@@ -135,7 +136,10 @@ struct bf_descriptor {
 /* self = bits [shift, shift + width) of the sender's PE number; k counts destinations: the receiver
  * is the sender's PE number with that field replaced by k. Level 1 counts destinations. */
 
+/* Layout: isa.c, docs/format.md. Encoding keeps the low bits of every field; deltas and addresses
+ * are modulo their storage anyway. bf_descriptor_fits says whether nothing gets lost. */
 void bf_descriptor_encode(const struct bf_descriptor *descriptor, uint64_t words[4]);
+bool bf_descriptor_fits(const struct bf_descriptor *descriptor, struct bf_error *error);
 bool bf_descriptor_decode(const uint64_t words[4], struct bf_descriptor *descriptor,
                           struct bf_error *error);
 enum bf_unit bf_block_unit(unsigned id); /* from the id's range */

@@ -9,7 +9,7 @@ enum { BF_MACHINE_NAME = 32, BF_MAX_PES = 64, BF_MAX_LANES = 32 };
 
 struct bf_machine {
     char name[BF_MACHINE_NAME]; /* letters, digits, '-', '_', '.' */
-#define BF_NUMBER(field, key, value, low, high, kind, unit, what) uint32_t field;
+#define BF_NUMBER(group, field, key, value, low, high, kind, unit, what) uint32_t field;
 #include "ir/isa/machine.def"
 };
 
