@@ -46,6 +46,34 @@ void bf_poly_free(struct bf_poly *poly) {
     free(poly);
 }
 
+void bf_poly_set_header(struct bf_poly *poly, const struct bf_header *header) {
+    poly->header = *header;
+    poly->header.arch = bf_arena_strdup(&poly->arena, header->arch);
+    poly->header.files =
+        bf_arena_alloc(&poly->arena, header->file_count * sizeof *poly->header.files);
+    for (size_t i = 0; i < header->file_count; i++)
+        poly->header.files[i] = bf_arena_strdup(&poly->arena, header->files[i]);
+}
+
+static struct bf_param *own_param(struct bf_poly *poly, const struct bf_param *param) {
+    for (size_t i = 0; i < poly->params.count; i++)
+        if (!strcmp(poly->params.data[i]->name, param->name))
+            return poly->params.data[i];
+    struct bf_param *own = bf_arena_alloc(&poly->arena, sizeof *own);
+    *own = *param;
+    own->name = bf_arena_strdup(&poly->arena, param->name);
+    own->owner = bf_arena_strdup(&poly->arena, param->owner);
+    own->index = (unsigned)poly->params.count;
+    *bf_push(&poly->params) = own;
+    return own;
+}
+
+struct bf_param_view bf_poly_view(struct bf_poly *poly, const struct bf_param_view *view) {
+    struct bf_param_view own = *view;
+    own.param = own_param(poly, view->param);
+    return own;
+}
+
 struct bf_buffer *bf_poly_add_buffer(struct bf_poly *poly, const char *name,
                                      enum bf_buffer_kind kind) {
     struct bf_buffer *buffer = bf_arena_alloc(&poly->arena, sizeof *buffer);

@@ -18,6 +18,10 @@ bf_recipe_function bf_recipe_dense;     /* ir/recipe_dense.c */
 bf_recipe_function bf_recipe_rows;      /* ir/recipe_rows.c */
 bf_recipe_function bf_recipe_attention; /* ir/recipe_attention.c */
 
+/* Element of a view of a parameter, by indices of the view. */
+double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,
+                    const int64_t *index);
+
 /* By recipe->kind. */
 bool bf_recipe_evaluate(const struct bf_map *map, const struct bf_recipe *recipe,
                         const struct bf_weights *weights, uint16_t *out, struct bf_diags *diags);

@@ -5,20 +5,10 @@
 #include "ir/recipe.h"
 #include "ir/stages.h"
 
-/* Element of a parameter view, by indices of the view. */
-static double read_view(const struct bf_weights *weights, const struct bf_param_view *view,
-                        const int64_t *index) {
-    const struct bf_weight *tensor = bf_weights_find(weights, view->param->name);
-    int64_t flat = 0;
-    for (unsigned a = 0; a < view->rank; a++)
-        flat = flat * tensor->dims[a] + view->begin[a] + index[a];
-    return bf_weight_read(tensor, flat);
-}
-
 struct packing {
     const struct bf_plan *plan;
-    const struct bf_weights *weights;
     const struct bf_param_view *twiddle, *bias;
+    const struct bf_weight *twiddle_data, *bias_data;
 };
 
 /* The matrix of the pair whose low element has index i; m[out][in]. */
@@ -30,13 +20,13 @@ static void pair_matrix(const struct packing *p, int stmt, int64_t i, double m[2
     for (int out = 0; out < 2; out++)
         for (int in = 0; in < 2; in++) {
             int64_t at[] = {bf_plan_int(p->plan, "stack"), s->block, s->stage, q, out, in};
-            m[out][in] = read_view(p->weights, p->twiddle, at);
+            m[out][in] = bf_view_read(p->twiddle_data, p->twiddle, at);
         }
 }
 
 static double bias_of(const struct packing *p, int64_t i) {
     int64_t at = bf_plan_int(p->plan, "stack") * bf_ints_get(&p->plan->kernel->attrs, "n") + i;
-    return at < p->bias->extent[0] ? read_view(p->weights, p->bias, &at) : 0;
+    return at < p->bias->extent[0] ? bf_view_read(p->bias_data, p->bias, &at) : 0;
 }
 
 static void pack_stage(const struct packing *p, int stmt, unsigned pe, uint16_t *lanes) {
@@ -69,7 +59,12 @@ bool bf_recipe_butterfly(const struct bf_map *map, const struct bf_recipe *recip
     const struct bf_plan *plan = map->plans.data[recipe->plan];
     const struct bf_kernel_param *twiddle = bf_kernel_find_param(plan->kernel, "twiddle");
     const struct bf_kernel_param *bias = bf_kernel_find_param(plan->kernel, "bias");
-    struct packing p = {plan, weights, &twiddle->view, bias ? &bias->view : NULL};
+    struct packing p = {.plan = plan, .twiddle = &twiddle->view};
+    p.twiddle_data = bf_weights_find(weights, p.twiddle->param->name);
+    if (bias) {
+        p.bias = &bias->view;
+        p.bias_data = bf_weights_find(weights, p.bias->param->name);
+    }
     int64_t per_pe = recipe->words * map->machine.lanes;
     for (int64_t pe = 0; pe < recipe->pes; pe++)
         for (int s = plan->first; s <= plan->last; s++)

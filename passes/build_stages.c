@@ -31,7 +31,8 @@ static struct bf_poly_kernel *begin(const struct bf_build *build, enum bf_kernel
 static void add_param(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *role,
                       const struct bf_param_view *view) {
     *bf_push(&kernel->params) =
-        (struct bf_kernel_param){bf_arena_strdup(&build->poly->arena, role), *view};
+        (struct bf_kernel_param){bf_arena_strdup(&build->poly->arena, role),
+                                 bf_poly_view(build->poly, view)};
 }
 
 static void set_attr(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *name,
@@ -172,7 +173,7 @@ struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_a
         stmt->digit = acted;
         stmt->stage = i;
         product *= factors[i];
-        int want = i == m - 1 ? total : half_log2(product) < total ? half_log2(product) : total;
+        int want = i == m - 1 ? total : half_log2(product);
         stmt->shift = want - done;
         done = want;
         stage_access(build, kernel, stmt, BF_READ, "X", i, whole);

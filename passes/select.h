@@ -1,0 +1,31 @@
+/* select.h - shared by the files of select: which buffer holds the value of which operator. */
+#ifndef BF_PASSES_SELECT_H
+#define BF_PASSES_SELECT_H
+
+#include "passes/build.h"
+#include "passes/passes.h"
+
+struct bf_selected {
+    struct bf_operand re, im; /* buffer NULL: not stored (yet); im only of complex values */
+};
+
+struct bf_select {
+    const struct bf_net *net;
+    struct bf_poly *poly;
+    struct bf_diags *diags;
+    struct bf_selected *values; /* by value->index of operator results */
+};
+
+/* Where a value can be read; makes views and PARAM buffers as needed. */
+bool bf_select_operand(struct bf_select *select, const struct bf_value *value,
+                       struct bf_operand *operand);
+/* A new buffer for a result (the network's output if it is one). */
+struct bf_operand bf_select_result(struct bf_select *select, const struct bf_value *value);
+struct bf_build bf_select_build(struct bf_select *select, const struct bf_op *op);
+
+/* select_rows.c: elementwise operators, row operators and reductions. */
+bool bf_select_rows(struct bf_select *select, const struct bf_op *op);
+/* A pointwise kernel that copies a value to the output's buffer. */
+bool bf_select_copy(struct bf_select *select, const struct bf_output *output);
+
+#endif
