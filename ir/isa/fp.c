@@ -181,7 +181,7 @@ float bf_frac32(float x) {
     int32_t whole = (int32_t)x;
     if ((float)whole > x)
         whole--;
-    return x - (float)whole;
+    return x == (float)whole ? 0 : x - (float)whole; /* -0 - 0 would be -0 */
 }
 
 float bf_ldexp32(float x, int exponent) {
