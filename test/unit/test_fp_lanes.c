@@ -143,7 +143,7 @@ static void check_rounding(const struct bf_lane_ops *ops, uint64_t *hash) {
     for (unsigned word = 0; word < WORDS; word++) {
         fill(a, word);
         unsigned lanes = 4u << word % 4;
-        int exponent = word % 100 == 0 ? (int)(word / 100) * 4 - 400 : (int)(word % 33) - 16;
+        int exponent = word % 101 == 0 ? (int)(word / 101) * 4 - 400 : (int)(word % 33) - 16;
         for (unsigned i = 0; i < lanes; i++)
             expected[i] = bf_round_exp(a[i], exponent);
         out[lanes] = 12345;
@@ -196,7 +196,7 @@ static void check_moves(const struct bf_lane_ops *ops, uint64_t *hash) {
 
 /* What all of them come to. A change of this number is a change of the machine: programs no longer
  * give the bits they gave. */
-static const uint64_t agreed_hash = UINT64_C(0xb3d05de3ddd6ae9a);
+static const uint64_t agreed_hash = UINT64_C(0x5a89e06526926796);
 
 static void check_table(const struct bf_lane_ops *ops) {
     uint64_t hash = BF_HASH_START;
