@@ -113,8 +113,7 @@ static double as_double(const struct fe_value *value) {
 
 static bool equal(const struct fe_value *a, const struct fe_value *b) {
     if (is_number(a) && is_number(b))
-        return a->kind == FE_INT && b->kind == FE_INT ? a->i == b->i
-                                                      : as_double(a) == as_double(b);
+        return a->kind == FE_INT && b->kind == FE_INT ? a->i == b->i : as_double(a) == as_double(b);
     if (a->kind != b->kind)
         return false;
     if (a->kind == FE_STRING)
@@ -145,8 +144,8 @@ struct fe_value fe_arithmetic(struct fe_sema *sema, struct fe_frame *frame,
     return fe_broken();
 }
 
-struct fe_value fe_negate(struct fe_sema *sema, struct fe_frame *frame,
-                          const struct ast_expr *expr, struct fe_value operand) {
+struct fe_value fe_negate(struct fe_sema *sema, struct fe_frame *frame, const struct ast_expr *expr,
+                          struct fe_value operand) {
     if (operand.kind == FE_FLOAT)
         return fe_float(-operand.f);
     if (operand.kind == FE_INT)

@@ -3,11 +3,11 @@
 
 const char *ast_operator_text(enum ast_operator op) {
     static const char *const texts[] = {
-        [AST_OR] = "||",          [AST_AND] = "&&",           [AST_EQUAL] = "==",
-        [AST_UNEQUAL] = "!=",     [AST_LESS] = "<",           [AST_LESS_EQUAL] = "<=",
-        [AST_GREATER] = ">",      [AST_GREATER_EQUAL] = ">=", [AST_ADD] = "+",
-        [AST_SUBTRACT] = "-",     [AST_MULTIPLY] = "*",       [AST_DIVIDE] = "/",
-        [AST_REMAINDER] = "%",    [AST_NEGATE] = "-",         [AST_NOT] = "!",
+        [AST_OR] = "||",       [AST_AND] = "&&",           [AST_EQUAL] = "==",
+        [AST_UNEQUAL] = "!=",  [AST_LESS] = "<",           [AST_LESS_EQUAL] = "<=",
+        [AST_GREATER] = ">",   [AST_GREATER_EQUAL] = ">=", [AST_ADD] = "+",
+        [AST_SUBTRACT] = "-",  [AST_MULTIPLY] = "*",       [AST_DIVIDE] = "/",
+        [AST_REMAINDER] = "%", [AST_NEGATE] = "-",         [AST_NOT] = "!",
     };
     return texts[op];
 }
@@ -27,8 +27,7 @@ struct ast_expr *ast_expr_new(struct bf_arena *arena, enum ast_expr_kind kind,
 
 struct ast_expr *ast_binary(struct bf_arena *arena, enum ast_operator op, struct ast_expr *left,
                             struct ast_expr *right) {
-    struct ast_expr *expr =
-        ast_expr_new(arena, AST_BINARY, ast_join(left->span, right->span));
+    struct ast_expr *expr = ast_expr_new(arena, AST_BINARY, ast_join(left->span, right->span));
     expr->op = op;
     expr->left = left;
     expr->right = right;

@@ -79,12 +79,12 @@ struct ast_item {
 struct ast_expr {
     enum ast_expr_kind kind;
     enum ast_operator op;
-    bool shared;         /* AST_LABELLED: `shared name: call` */
-    unsigned depth;      /* 1 for a leaf; at most AST_MAX_DEPTH */
+    bool shared;    /* AST_LABELLED: `shared name: call` */
+    unsigned depth; /* 1 for a leaf; at most AST_MAX_DEPTH */
     struct ast_span span;
-    const char *text;    /* AST_NAME, AST_STRING (decoded), AST_CALL (the callee) */
+    const char *text;          /* AST_NAME, AST_STRING (decoded), AST_CALL (the callee) */
     struct ast_span name_span; /* AST_CALL: the callee */
-    int64_t integer;     /* AST_INT, AST_BOOL */
+    int64_t integer;           /* AST_INT, AST_BOOL */
     double real;
     struct ast_expr *left, *right;
     struct ast_arg *args;
@@ -93,15 +93,15 @@ struct ast_expr {
 };
 
 enum ast_stmt_kind {
-    AST_INPUT,  /* name: type[dims] */
-    AST_OUTPUT, /* name = value */
-    AST_CONST,  /* name = value */
-    AST_ASSIGN, /* targets = value */
+    AST_INPUT,    /* name: type[dims] */
+    AST_OUTPUT,   /* name = value */
+    AST_CONST,    /* name = value */
+    AST_ASSIGN,   /* targets = value */
     AST_EVALUATE, /* value; only assert(...) is useful here */
-    AST_IF,     /* value, then_body, else_body */
-    AST_FOR,    /* name in value .. high, then_body */
-    AST_RETURN, /* items */
-    AST_GROUP,  /* { body } */
+    AST_IF,       /* value, then_body, else_body */
+    AST_FOR,      /* name in value .. high, then_body */
+    AST_RETURN,   /* items */
+    AST_GROUP,    /* { body } */
 };
 
 struct ast_stmt {
@@ -110,8 +110,8 @@ struct ast_stmt {
     unsigned depth;
     struct ast_span span;
     struct ast_name name;
-    struct ast_name type;        /* AST_INPUT: f16 ... */
-    struct ast_item *items;      /* AST_INPUT: dimensions; AST_RETURN: values; AST_ASSIGN: targets */
+    struct ast_name type;   /* AST_INPUT: f16 ... */
+    struct ast_item *items; /* AST_INPUT: dimensions; AST_RETURN: values; AST_ASSIGN: targets */
     struct ast_expr *value, *high;
     struct ast_stmt *body, *else_body;
 };

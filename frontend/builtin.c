@@ -15,8 +15,8 @@ struct call {
 };
 
 static struct fe_value refuse(const struct call *call, unsigned i, const char *wanted) {
-    fe_wrong(call->sema, call->frame, call->spans[i], "%s takes %s here, not %s",
-             call->expr->text, wanted, fe_describe(call->sema, &call->args[i]));
+    fe_wrong(call->sema, call->frame, call->spans[i], "%s takes %s here, not %s", call->expr->text,
+             wanted, fe_describe(call->sema, &call->args[i]));
     return fe_broken();
 }
 
@@ -151,7 +151,8 @@ struct fe_value fe_call_builtin(struct fe_sema *sema, struct fe_frame *frame,
             return fe_broken();
         }
         call.spans[call.count] = arg->value->span;
-        call.args[call.count] = first && arg == expr->args ? *first : fe_eval_one(sema, frame, arg->value);
+        call.args[call.count] =
+            first && arg == expr->args ? *first : fe_eval_one(sema, frame, arg->value);
         broken |= call.args[call.count++].kind == FE_BROKEN;
     }
     if (call.count < builtin->least) {

@@ -36,7 +36,8 @@ struct fe_value fe_call_labelled(struct fe_sema *sema, struct fe_frame *frame,
         return fe_call(sema, frame, expr->right, &label);
     fe_wrong(sema, frame, expr->left->span,
              "the path '%s' is used twice; write 'shared' before the label to use the same "
-             "parameters again", label.path);
+             "parameters again",
+             label.path);
     fe_note(&sema->report, *first, "it was used first here");
     return fe_broken();
 }
@@ -63,8 +64,8 @@ static const struct ast_param *find_param(const struct ast_decl *decl, const cha
 static void give(struct matching *match, const struct ast_param *param, struct ast_span span,
                  struct fe_value value) {
     if (fe_find(match->callee, param->name.text)) {
-        fe_wrong(match->sema, match->frame, span, "%s: '%s' is given twice",
-                 match->decl->name.text, param->name.text);
+        fe_wrong(match->sema, match->frame, span, "%s: '%s' is given twice", match->decl->name.text,
+                 param->name.text);
         match->broken = true;
         return;
     }
@@ -150,8 +151,11 @@ static void use_defaults(struct matching *match) {
 static struct fe_value call_block(struct fe_sema *sema, struct fe_frame *frame,
                                   const struct ast_decl *decl, const struct ast_expr *call,
                                   const struct fe_label *label) {
-    struct fe_frame callee = {.caller = frame, .decl = decl, .call = call->span,
-                              .path = label->path, .shared = label->shared};
+    struct fe_frame callee = {.caller = frame,
+                              .decl = decl,
+                              .call = call->span,
+                              .path = label->path,
+                              .shared = label->shared};
     struct matching match = {sema, frame, call, decl, &callee, false};
     const struct ast_param *next = decl->params;
     unsigned errors = sema->report.diags->errors;
@@ -168,8 +172,8 @@ static struct fe_value call_block(struct fe_sema *sema, struct fe_frame *frame,
         fe_run(sema, &callee, decl->body);
         sema->calls--;
         if (!callee.returned && !sema->stopped && errors == sema->report.diags->errors)
-            fe_wrong(sema, &callee, decl->name.span,
-                     "block '%s' came to its end without a return", decl->name.text);
+            fe_wrong(sema, &callee, decl->name.span, "block '%s' came to its end without a return",
+                     decl->name.text);
     }
     free(callee.bindings.data);
     return callee.returned ? callee.result : fe_broken();
@@ -199,7 +203,7 @@ struct fe_value fe_call(struct fe_sema *sema, struct fe_frame *frame, const stru
     }
     if (decl)
         return call_block(sema, frame, decl, call, label ? label : &here);
-    return is_operator ? fe_call_operator(sema, frame, kind, call, first_known,
-                                          label ? label : &here)
-                       : fe_broken();
+    return is_operator
+               ? fe_call_operator(sema, frame, kind, call, first_known, label ? label : &here)
+               : fe_broken();
 }

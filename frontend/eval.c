@@ -109,7 +109,7 @@ bool fe_eval_condition(struct fe_sema *sema, struct fe_frame *frame, const struc
         return true;
     fe_wrong(sema, frame, expr->span, "a condition is true, false or an integer, not %s%s",
              fe_describe(sema, &value),
-             value.kind == FE_TENSOR ? ", which is known only when the network runs"
+             value.kind == FE_TENSOR   ? ", which is known only when the network runs"
              : value.kind == FE_ABSENT ? "; compare with '== none'"
                                        : "");
     return false;
@@ -160,7 +160,10 @@ static struct fe_value eval_unary(struct fe_sema *sema, struct fe_frame *frame,
 
 static struct fe_value eval_list(struct fe_sema *sema, struct fe_frame *frame,
                                  const struct ast_expr *expr) {
-    struct { struct fe_value *data; size_t count, capacity; } items = {0};
+    struct {
+        struct fe_value *data;
+        size_t count, capacity;
+    } items = {0};
     bool broken = false;
     for (const struct ast_item *item = expr->items; item; item = item->next) {
         struct fe_value value = fe_eval_one(sema, frame, item->value);
@@ -207,8 +210,7 @@ static struct fe_value eval_kind(struct fe_sema *sema, struct fe_frame *frame,
     return fe_broken();
 }
 
-struct fe_value fe_eval(struct fe_sema *sema, struct fe_frame *frame,
-                        const struct ast_expr *expr) {
+struct fe_value fe_eval(struct fe_sema *sema, struct fe_frame *frame, const struct ast_expr *expr) {
     if (!fe_step(sema, expr->span))
         return fe_broken();
     sema->depth++;

@@ -14,8 +14,10 @@ struct loaded {
 
 struct loader {
     struct fe_sema *sema;
-    struct { struct loaded *data; size_t count, capacity; } files;
-    const char *folder; /* of the main file, with its '/'; "" for the current one */
+    struct {
+        struct loaded *data;
+        size_t count, capacity;
+    } files;
     bool failed;
 };
 
@@ -54,12 +56,6 @@ static const char *folder_of(struct bf_arena *arena, const char *path) {
     char *folder = bf_arena_strdup(arena, path);
     folder[slash ? slash - path + 1 : 0] = '\0';
     return folder;
-}
-
-/* How a file is called in messages: relative to the main file's folder when it lies below it. */
-static const char *shown_name(const struct loader *loader, const char *path) {
-    size_t length = strlen(loader->folder);
-    return strncmp(path, loader->folder, length) ? path : path + length;
 }
 
 static void load_file(struct loader *loader, const char *key, const char *name, char *text,
@@ -122,14 +118,22 @@ static void include_shipped(struct loader *loader, const struct ast_include *inc
     loader->failed = true;
 }
 
+/* Where includes are looked for: on the disk, and how its files are called in messages and in the
+ * file tables of texts: relative to the main file's folder, so that nothing depends on the
+ * directory bfcc is run in. Both end in '/' or are empty. */
+struct place {
+    const char *folder, *shown;
+};
+
 /* Tries one place; true if the file is there (read, or known already). */
-static bool include_from(struct loader *loader, const char *folder,
+static bool include_from(struct loader *loader, struct place place,
                          const struct ast_include *include, unsigned depth) {
     struct bf_arena *arena = &loader->sema->arena;
-    const char *path = include->path[0] == '/'
-                           ? include->path
-                           : bf_arena_printf(arena, "%s%s", folder, include->path);
-    const char *key = normal_path(arena, path);
+    bool absolute = include->path[0] == '/';
+    const char *key = normal_path(
+        arena, bf_arena_printf(arena, "%s%s", absolute ? "" : place.folder, include->path));
+    const char *name = normal_path(
+        arena, bf_arena_printf(arena, "%s%s", absolute ? "" : place.shown, include->path));
     if (is_known(loader, key, include->span))
         return true;
     struct bf_error error = {0};
@@ -137,30 +141,11 @@ static bool include_from(struct loader *loader, const char *folder,
     char *text = strcmp(key, "-") ? bf_read_file(key, &size, &error) : NULL;
     if (!text)
         return false;
-    load_file(loader, key, shown_name(loader, key), text, size, depth);
+    load_file(loader, key, name, text, size, depth);
     return true;
 }
 
-static void include_file(struct loader *loader, const struct ast_include *include,
-                         const char *folder, unsigned depth) {
-    const struct bf_frontend_options *options = loader->sema->options;
-    struct bf_arena *arena = &loader->sema->arena;
-    if (depth > FE_MAX_CALLS) {
-        fe_error(&loader->sema->report, include->span, "files are included deeper than %d levels",
-                 FE_MAX_CALLS);
-        loader->failed = true;
-        return;
-    }
-    if (include->shipped) {
-        include_shipped(loader, include, depth);
-        return;
-    }
-    if (include_from(loader, folder, include, depth))
-        return;
-    for (size_t i = 0; i < options->include_dir_count; i++)
-        if (include_from(loader, bf_arena_printf(arena, "%s/", options->include_dirs[i]), include,
-                         depth))
-            return;
+static void report_missing(struct loader *loader, const struct ast_include *include) {
     bool shipped = false;
     for (size_t i = 0; i < bf_library_file_count; i++)
         shipped |= !strcmp(bf_library_files[i].name, include->path);
@@ -171,6 +156,29 @@ static void include_file(struct loader *loader, const struct ast_include *includ
     else
         fe_error(&loader->sema->report, include->span, "cannot read '%s'", include->path);
     loader->failed = true;
+}
+
+static void include_file(struct loader *loader, const struct ast_include *include,
+                         struct place place, unsigned depth) {
+    const struct bf_frontend_options *options = loader->sema->options;
+    if (depth > FE_MAX_CALLS) {
+        fe_error(&loader->sema->report, include->span, "files are included deeper than %d levels",
+                 FE_MAX_CALLS);
+        loader->failed = true;
+        return;
+    }
+    if (include->shipped) {
+        include_shipped(loader, include, depth);
+        return;
+    }
+    bool found = include_from(loader, place, include, depth);
+    for (size_t i = 0; !found && i < options->include_dir_count; i++) {
+        place.folder = bf_arena_printf(&loader->sema->arena, "%s/", options->include_dirs[i]);
+        place.shown = "";
+        found = include_from(loader, place, include, depth);
+    }
+    if (!found)
+        report_missing(loader, include);
 }
 
 static void load_file(struct loader *loader, const char *key, const char *name, char *text,
@@ -184,9 +192,9 @@ static void load_file(struct loader *loader, const char *key, const char *name, 
         *bf_push(&sema->files->paths) = bf_strdup(key);
     if (!fe_parse_file(&sema->arena, &sema->report, file, &ast))
         loader->failed = true;
-    const char *folder = key[0] == '<' ? "" : folder_of(&sema->arena, key);
+    struct place place = {folder_of(&sema->arena, key), file ? folder_of(&sema->arena, name) : ""};
     for (const struct ast_include *i = ast.includes; i; i = i->next)
-        include_file(loader, i, folder, depth + 1);
+        include_file(loader, i, place, depth + 1);
     loader->files.data[index].open = false;
     for (struct ast_decl *decl = ast.decls; decl; decl = decl->next) {
         if (decl->kind == AST_DECL_CONST)
@@ -198,7 +206,6 @@ static void load_file(struct loader *loader, const char *key, const char *name, 
 bool fe_load(struct fe_sema *sema) {
     const struct bf_frontend_options *options = sema->options;
     struct loader loader = {.sema = sema};
-    loader.folder = folder_of(&sema->arena, options->name);
     struct bf_error error = {0};
     size_t size = options->size;
     char *text;

@@ -1,6 +1,7 @@
 /* frontend.h - from a .bfly file to a net.
  *
- *     text --lexer.l, parser.y--> AST --names.c--> checked --sema.c, eval.c, call.c--> struct bf_net
+ *     text --lexer.l, parser.y--> AST --names.c--> checked --sema.c, eval.c, call.c--> struct
+ * bf_net
  *
  * The language is described in docs/language.md.
  */
@@ -16,7 +17,8 @@ struct bf_frontend_define {
 };
 
 struct bf_frontend_options {
-    const char *name; /* main file, as printed in messages; relative includes start from its folder */
+    const char
+        *name; /* main file, as printed in messages; relative includes start from its folder */
     const char *text; /* its contents; NULL: `name` is read ("-" is standard input) */
     size_t size;
     const char *const *include_dirs; /* searched for what is not beside the including file */
@@ -35,10 +37,10 @@ struct bf_frontend_files {
 };
 void bf_frontend_files_free(struct bf_frontend_files *files);
 
-/* Compiles the network; NULL after errors, all of which are reported through `diags`. `sources` must
- * be empty and be diags->sources; it receives every file, the main one first, and owns the texts.
- * `files` may be NULL. The net's header has its file table set and defaults elsewhere. The caller
- * frees the net. */
+/* Compiles the network; NULL after errors, all of which are reported through `diags`. `sources`
+ * must be empty and be diags->sources; it receives every file, the main one first, and owns the
+ * texts. `files` may be NULL. The net's header has its file table set and defaults elsewhere. The
+ * caller frees the net. */
 struct bf_net *bf_frontend_compile(const struct bf_frontend_options *options,
                                    struct bf_sources *sources, struct bf_diags *diags,
                                    struct bf_frontend_files *files);

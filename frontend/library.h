@@ -1,5 +1,5 @@
-/* library.h - the .bfly files that bfcc carries inside, for `include <transformer.bfly>;`. The array
- * is generated from frontend/library/ and ends in an entry of NULLs. */
+/* library.h - the .bfly files that bfcc carries inside, for `include <transformer.bfly>;`. The
+ * array is generated from frontend/library/ and ends in an entry of NULLs. */
 #ifndef BF_FRONTEND_LIBRARY_H
 #define BF_FRONTEND_LIBRARY_H
 

@@ -20,8 +20,14 @@ struct edge {
 struct checker {
     struct fe_sema *sema;
     const struct ast_decl *decl; /* NULL within a constant at the top of a file */
-    struct { struct local *data; size_t count, capacity; } locals; /* of decl */
-    struct { struct edge *data; size_t count, capacity; } edges;   /* decl by decl */
+    struct {
+        struct local *data;
+        size_t count, capacity;
+    } locals; /* of decl */
+    struct {
+        struct edge *data;
+        size_t count, capacity;
+    } edges;            /* decl by decl */
     size_t *first_edge; /* by declaration; one more at the end */
     bool returns;
     bool failed;
@@ -82,7 +88,10 @@ static void unknown_name(struct checker *checker, const struct ast_expr *expr) {
     const struct ast_decl *decl = fe_find_decl(checker->sema, expr->text);
     if (bf_op_find(expr->text, &kind) || decl || fe_is_builtin(expr->text)) {
         fail(checker, expr->span, "'%s' is %s; it has a value only when called: %s(...)",
-             expr->text, decl ? "a block" : fe_is_builtin(expr->text) ? "a function" : "an operator",
+             expr->text,
+             decl                        ? "a block"
+             : fe_is_builtin(expr->text) ? "a function"
+                                         : "an operator",
              expr->text);
         return;
     }
@@ -130,10 +139,9 @@ static bool may_be_bare(struct checker *checker, const struct ast_expr *call,
     const struct ast_decl *decl = fe_find_decl(checker->sema, call->text);
     if (decl) {
         for (const struct ast_param *p = decl->params; p; p = p->next)
-            if (p->value && (arg->name ? !strcmp(p->name.text, arg->name) &&
-                                             p->value->kind == AST_STRING
-                                       : !strcmp(p->name.text, word) &&
-                                             p->value->kind == AST_BOOL))
+            if (p->value &&
+                (arg->name ? !strcmp(p->name.text, arg->name) && p->value->kind == AST_STRING
+                           : !strcmp(p->name.text, word) && p->value->kind == AST_BOOL))
                 return true;
         return false;
     }
@@ -254,8 +262,10 @@ static void collect(struct checker *checker, const struct ast_stmt *body) {
 static void check_place(struct checker *checker, const struct ast_stmt *stmt) {
     bool network = checker->decl->kind == AST_DECL_NETWORK;
     if (!network && (stmt->kind == AST_INPUT || stmt->kind == AST_OUTPUT))
-        fail(checker, stmt->span, "an %s belongs to a network; a block has parameters and returns "
-             "values", stmt->kind == AST_INPUT ? "input" : "output");
+        fail(checker, stmt->span,
+             "an %s belongs to a network; a block has parameters and returns "
+             "values",
+             stmt->kind == AST_INPUT ? "input" : "output");
     if (network && stmt->kind == AST_RETURN)
         fail(checker, stmt->span, "a network returns nothing; write 'output y = ...;'");
 }
@@ -358,7 +368,10 @@ static void report_recursion(struct checker *checker, const struct visit *stack,
 static void check_recursion(struct checker *checker) {
     size_t count = checker->sema->decls.count;
     enum { NEW, ACTIVE, DONE } *state = bf_alloc(count * sizeof *state);
-    struct { struct visit *data; size_t count, capacity; } stack = {0};
+    struct {
+        struct visit *data;
+        size_t count, capacity;
+    } stack = {0};
     for (size_t root = 0; root < count; root++) {
         if (state[root] != NEW)
             continue;

@@ -6,9 +6,8 @@
 /* ---- appending to the net ---- */
 
 struct fe_value fe_append(struct fe_sema *sema, struct fe_frame *frame, enum bf_op_kind kind,
-                          struct bf_value *const *args, unsigned arg_count,
-                          struct bf_attrs *attrs, const struct fe_label *label,
-                          struct ast_span span) {
+                          struct bf_value *const *args, unsigned arg_count, struct bf_attrs *attrs,
+                          const struct fe_label *label, struct ast_span span) {
     if (sema->stopped || fe_was_reported(&sema->report, span))
         return fe_broken();
     if (++sema->operators > FE_MAX_OPERATORS) {
@@ -69,8 +68,8 @@ struct fe_value fe_tensor_arithmetic(struct fe_sema *sema, struct fe_frame *fram
     enum bf_op_kind kind;
     double number = 0;
     bool left_is_number = as_number(&left, &number), right_is_number = as_number(&right, &number);
-    bool fits = (left.kind == FE_TENSOR || left_is_number) &&
-                (right.kind == FE_TENSOR || right_is_number);
+    bool fits =
+        (left.kind == FE_TENSOR || left_is_number) && (right.kind == FE_TENSOR || right_is_number);
     if (!operator_of(expr->op, &kind) || !fits) {
         fe_wrong(sema, frame, expr->span, "'%s' does not go with %s and %s",
                  ast_operator_text(expr->op), fe_describe(sema, &left), fe_describe(sema, &right));
@@ -106,7 +105,10 @@ struct matching {
     struct fe_frame *frame;
     const struct ast_expr *call;
     const struct bf_op_info *info;
-    struct { struct bf_value **data; size_t count, capacity; } args; /* by entry, or variadic */
+    struct {
+        struct bf_value **data;
+        size_t count, capacity;
+    } args; /* by entry, or variadic */
     struct bf_attrs attrs;
     bool arg_given[BF_MAX_ATTRS], attr_given[BF_MAX_ATTRS];
     unsigned next_arg, next_attr; /* of the next positional argument */
@@ -175,7 +177,10 @@ static void add_choices(struct bf_text *text, const char *choices) {
     for (const char *at = choices; *at;) {
         size_t length = strcspn(at, "|");
         const char *after = at + length + (at[length] == '|');
-        bf_text_printf(text, "%s%.*s", at == choices ? "" : strchr(after, '|') ? ", " : " or ",
+        bf_text_printf(text, "%s%.*s",
+                       at == choices        ? ""
+                       : strchr(after, '|') ? ", "
+                                            : " or ",
                        (int)length, at);
         at = after;
     }
@@ -342,8 +347,7 @@ static void set_by_position(struct matching *match, const struct ast_arg **arg,
                             struct fe_value value) {
     const struct bf_op_info *info = match->info;
     const struct ast_arg *first = *arg;
-    while (match->next_arg < info->arg_count &&
-           info->args[match->next_arg].presence == BF_OPTIONAL)
+    while (match->next_arg < info->arg_count && info->args[match->next_arg].presence == BF_OPTIONAL)
         match->next_arg++;
     if (match->next_arg < info->arg_count) {
         if (value.kind == FE_TENSOR) {
@@ -352,13 +356,12 @@ static void set_by_position(struct matching *match, const struct ast_arg **arg,
             return;
         }
         if (!is_variadic(match)) {
-            refuse(match, first->span, "%s is a tensor, not %s",
-                   info->args[match->next_arg++].name, fe_describe(match->sema, &value));
+            refuse(match, first->span, "%s is a tensor, not %s", info->args[match->next_arg++].name,
+                   fe_describe(match->sema, &value));
             return;
         }
     }
-    while (match->next_attr < info->attr_count &&
-           !is_given_by_user(&info->attrs[match->next_attr]))
+    while (match->next_attr < info->attr_count && !is_given_by_user(&info->attrs[match->next_attr]))
         match->next_attr++;
     if (match->next_attr == info->attr_count) {
         refuse(match, first->span, "too many arguments");
@@ -407,16 +410,15 @@ static void check_complete(struct matching *match) {
     const struct bf_op_info *info = match->info;
     for (unsigned i = 0; !match->broken && i < info->arg_count; i++)
         if (info->args[i].presence != BF_OPTIONAL && !match->arg_given[i])
-            refuse(match, match->call->span, "the tensor '%s' is missing", info->args[i].name);
+            refuse(match, match->call->span, "the tensor '%s' must be given", info->args[i].name);
     for (unsigned i = 0; !match->broken && i < info->attr_count; i++)
         if (info->attrs[i].presence == BF_REQUIRED && !match->attr_given[i])
-            refuse(match, match->call->span, "'%s' is missing: %s", info->attrs[i].name,
-                   info->attrs[i].sentence);
+            refuse(match, match->call->span, "'%s' must be given", info->attrs[i].name);
 }
 
-struct fe_value fe_call_operator(struct fe_sema *sema, struct fe_frame *frame,
-                                 enum bf_op_kind kind, const struct ast_expr *call,
-                                 const struct fe_value *first, const struct fe_label *label) {
+struct fe_value fe_call_operator(struct fe_sema *sema, struct fe_frame *frame, enum bf_op_kind kind,
+                                 const struct ast_expr *call, const struct fe_value *first,
+                                 const struct fe_label *label) {
     struct matching match = {.sema = sema, .frame = frame, .call = call, .info = bf_op_info(kind)};
     for (unsigned i = 0; !is_variadic(&match) && i < match.info->arg_count; i++)
         *bf_push(&match.args) = NULL;

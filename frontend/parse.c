@@ -1,5 +1,5 @@
-/* parse.c - around the generated scanner and parser: files that are no text, brackets, and the words
- * of syntax errors. */
+/* parse.c - around the generated scanner and parser: files that are no text, brackets, and the
+ * words of syntax errors. */
 #include "frontend/parse.h"
 #include "frontend/parser.h"
 #include "frontend/lexer.h"
@@ -53,16 +53,16 @@ static bool is_one_of(const char *name, const char *const *set) {
 }
 
 static const char *const expression_starts[] = {"an integer", "a number", "a string", "a name",
-                                                "'true'", "'false'", "'shared'", "'('", "'['",
-                                                "'-'", "'!'", NULL};
-static const char *const statement_starts[] = {"'input'", "'output'", "'const'", "'if'", "'for'",
-                                               "'return'", "'{'", "';'", NULL};
+                                                "'true'",     "'false'",  "'shared'", "'('",
+                                                "'['",        "'-'",      "'!'",      NULL};
+static const char *const statement_starts[] = {"'input'",  "'output'", "'const'", "'if'", "'for'",
+                                               "'return'", "'{'",      "';'",     NULL};
 static const char *const declaration_starts[] = {"'include'", "'const'", "'block'", "'network'",
                                                  NULL};
 /* What may follow any operand; said only when nothing else may. */
-static const char *const continuations[] = {"'||'", "'&&'", "'=='", "'!='", "'<'", "'<='", "'>'",
-                                            "'>='", "'+'", "'-'", "'*'", "'/'", "'%'", "'['",
-                                            "'('", "':'", NULL};
+static const char *const continuations[] = {"'||'", "'&&'", "'=='", "'!='", "'<'", "'<='",
+                                            "'>'",  "'>='", "'+'",  "'-'",  "'*'", "'/'",
+                                            "'%'",  "'['",  "'('",  "':'",  NULL};
 
 static bool expects(const char *const *expected, int count, const char *name) {
     for (int i = 0; i < count; i++)
@@ -181,8 +181,8 @@ static bool is_text(struct fe_parse *parse) {
 bool fe_parse_file(struct bf_arena *arena, struct fe_report *report, uint32_t file,
                    struct ast_file *result) {
     const struct bf_source *source = &report->sources->data[file];
-    struct fe_parse parse = {.arena = arena, .report = report, .file = file,
-                             .text = source->text, .size = source->size};
+    struct fe_parse parse = {
+        .arena = arena, .report = report, .file = file, .text = source->text, .size = source->size};
     parse.include_tail = &parse.result.includes;
     parse.decl_tail = &parse.result.decls;
     parse.current = parse.previous = (struct ast_span){file, 0, 0};

@@ -16,16 +16,16 @@ struct fe_parse {
     uint32_t file;
     const char *text;
     size_t size;
-    uint32_t offset;             /* of the scanner: end of the last match */
-    uint32_t start;              /* of a comment or string that is being scanned */
-    struct bf_text string;       /* the string being scanned, decoded */
-    struct ast_span current;     /* last token handed to the parser */
-    struct ast_span previous;    /* the one before it */
+    uint32_t offset;          /* of the scanner: end of the last match */
+    uint32_t start;           /* of a comment or string that is being scanned */
+    struct bf_text string;    /* the string being scanned, decoded */
+    struct ast_span current;  /* last token handed to the parser */
+    struct ast_span previous; /* the one before it */
     struct fe_bracket open[AST_MAX_DEPTH];
     unsigned open_count;
-    bool failed;                 /* an error was reported */
-    bool stopped;                /* no use to go on: the scanner says end of file from now on */
-    bool too_deep;               /* reported */
+    bool failed;   /* an error was reported */
+    bool stopped;  /* no use to go on: the scanner says end of file from now on */
+    bool too_deep; /* reported */
     struct ast_file result;
     struct ast_include **include_tail;
     struct ast_decl **decl_tail;

@@ -17,8 +17,14 @@ struct fe_lines {
 struct fe_report {
     struct bf_diags *diags;
     struct bf_sources *sources;
-    struct { struct fe_lines *data; size_t count, capacity; } lines;  /* by file */
-    struct { struct ast_span *data; size_t count, capacity; } reported;
+    struct {
+        struct fe_lines *data;
+        size_t count, capacity;
+    } lines; /* by file */
+    struct {
+        struct ast_span *data;
+        size_t count, capacity;
+    } reported;
     bool muted; /* the last message was a repetition: its notes are dropped */
 };
 

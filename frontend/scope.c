@@ -10,8 +10,8 @@ struct fe_binding *fe_find(struct fe_frame *frame, const char *name) {
     return NULL;
 }
 
-void fe_bind(struct fe_frame *frame, const char *name, struct fe_value value,
-             struct ast_span span, bool constant) {
+void fe_bind(struct fe_frame *frame, const char *name, struct fe_value value, struct ast_span span,
+             bool constant) {
     struct fe_binding *binding = fe_find(frame, name);
     if (!binding)
         binding = bf_push(&frame->bindings);

@@ -41,8 +41,8 @@ static void run_assign(struct fe_sema *sema, struct fe_frame *frame, const struc
     size_t targets = 0;
     for (const struct ast_item *t = stmt->items; t; t = t->next)
         targets++;
-    struct fe_value value = targets == 1 ? fe_eval_one(sema, frame, stmt->value)
-                                         : fe_eval(sema, frame, stmt->value);
+    struct fe_value value =
+        targets == 1 ? fe_eval_one(sema, frame, stmt->value) : fe_eval(sema, frame, stmt->value);
     if (targets > 1 && value.kind != FE_BROKEN &&
         (value.kind != FE_TUPLE || value.list.count != targets)) {
         fe_wrong(sema, frame, stmt->span, "%zu names for %s", targets,
@@ -67,8 +67,8 @@ static void run_input(struct fe_sema *sema, struct fe_frame *frame, const struct
         const char *best = NULL;
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             fe_suggest(stmt->type.text, names[i], &best);
-        fe_wrong(sema, frame, stmt->type.span,
-                 "unknown type '%s'; there are f16, f32, i32 and u8", stmt->type.text);
+        fe_wrong(sema, frame, stmt->type.span, "unknown type '%s'; there are f16, f32, i32 and u8",
+                 stmt->type.text);
     }
     for (const struct ast_item *item = stmt->items; item; item = item->next) {
         int64_t size = 0;
@@ -109,8 +109,10 @@ static void run_for(struct fe_sema *sema, struct fe_frame *frame, const struct a
         return;
     const struct fe_binding *outer = fe_find(frame, stmt->name.text);
     if (outer && outer->bound) {
-        fe_wrong(sema, frame, stmt->name.span, "'%s' is in use already; choose another name for "
-                 "the loop variable", stmt->name.text);
+        fe_wrong(sema, frame, stmt->name.span,
+                 "'%s' is in use already; choose another name for "
+                 "the loop variable",
+                 stmt->name.text);
         fe_note(&sema->report, outer->span, "it is bound here");
         return;
     }
@@ -126,7 +128,10 @@ static void run_for(struct fe_sema *sema, struct fe_frame *frame, const struct a
 }
 
 static void run_return(struct fe_sema *sema, struct fe_frame *frame, const struct ast_stmt *stmt) {
-    struct { struct fe_value *data; size_t count, capacity; } values = {0};
+    struct {
+        struct fe_value *data;
+        size_t count, capacity;
+    } values = {0};
     bool broken = false;
     for (const struct ast_item *item = stmt->items; item; item = item->next) {
         struct fe_value value = stmt->items->next ? fe_eval_one(sema, frame, item->value)
@@ -176,7 +181,8 @@ static void run_one(struct fe_sema *sema, struct fe_frame *frame, const struct a
     case AST_CONST: {
         struct fe_value value = fe_eval_one(sema, frame, stmt->value);
         if (value.kind == FE_TENSOR) {
-            fe_wrong(sema, frame, stmt->value->span, "a constant is known when compiling; a tensor "
+            fe_wrong(sema, frame, stmt->value->span,
+                     "a constant is known when compiling; a tensor "
                      "is not");
             value = fe_broken();
         }
@@ -339,9 +345,36 @@ static const struct ast_decl *only_network(struct fe_sema *sema) {
     return found;
 }
 
+/* Operators that no output depends on: most often a name bound twice by mistake. Each place once.
+ */
+static void warn_dead(struct fe_sema *sema) {
+    const struct bf_net *net = sema->net;
+    bool *live = bf_alloc(net->ops.count);
+    struct bf_loc last = {0};
+    for (size_t i = 0; i < net->outputs.count; i++)
+        if (net->outputs.data[i].value->op)
+            live[net->outputs.data[i].value->index] = true;
+    for (size_t i = net->ops.count; i-- > 0;)
+        for (unsigned a = 0; live[i] && a < net->ops.data[i]->arg_count; a++) {
+            const struct bf_value *arg = net->ops.data[i]->args[a];
+            if (arg && arg->op)
+                live[arg->index] = true;
+        }
+    for (size_t i = 0; i < net->ops.count; i++) {
+        const struct bf_op *op = net->ops.data[i];
+        if (live[i] || op->kind == BF_OP_PARAM || op->kind == BF_OP_CONSTANT ||
+            !memcmp(&op->loc, &last, sizeof last))
+            continue;
+        last = op->loc;
+        bf_diag(sema->report.diags, BF_WARNING, op->loc, op->attrs.length, 0,
+                "no output depends on this %s", bf_op_info(op->kind)->name);
+    }
+    free(live);
+}
+
 static void run_network(struct fe_sema *sema, const struct ast_decl *network) {
     struct fe_frame frame = {.decl = network, .call = network->name.span, .path = ""};
-    unsigned errors = sema->report.diags->errors;
+    unsigned errors = sema->report.diags->errors, warnings = sema->report.diags->warnings;
     sema->net = bf_net_create(network->name.text);
     check_defines(sema, network);
     for (const struct ast_param *p = network->params; p; p = p->next)
@@ -351,7 +384,17 @@ static void run_network(struct fe_sema *sema, const struct ast_decl *network) {
     if (errors == sema->report.diags->errors && !sema->net->outputs.count)
         fe_error(&sema->report, network->name.span,
                  "network '%s' has no output; write 'output y = ...;'", network->name.text);
+    else if (errors == sema->report.diags->errors && !warnings)
+        warn_dead(sema);
     free(frame.bindings.data);
+}
+
+/* The file table of the net's texts: the main file without its folder. */
+static void set_files(struct bf_net *net, const struct bf_sources *sources) {
+    bf_header_set_files(&net->header, sources, &net->arena);
+    const char *slash = strrchr(net->header.files[0], '/');
+    if (slash)
+        net->header.files[0] = slash + 1;
 }
 
 struct bf_net *bf_frontend_compile(const struct bf_frontend_options *options,
@@ -372,7 +415,7 @@ struct bf_net *bf_frontend_compile(const struct bf_frontend_options *options,
         net = NULL;
     }
     if (net)
-        bf_header_set_files(&net->header, sources, &net->arena);
+        set_files(net, sources);
     fe_paths_free(&sema.paths);
     free(sema.decls.data);
     free(sema.constants.data);

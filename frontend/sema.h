@@ -10,11 +10,11 @@
 #include "frontend/report.h"
 
 /* Limits that turn a runaway program into one clear error. */
-#define FE_MAX_OPERATORS 100000   /* of a net */
-#define FE_MAX_STEPS     10000000 /* statements and expressions evaluated */
-#define FE_MAX_CALLS     64       /* blocks inside blocks */
-#define FE_MAX_DEPTH     1000     /* nested evaluations: bounds the C stack */
-#define FE_MAX_STRING    4096     /* bytes */
+#define FE_MAX_OPERATORS 100000  /* of a net */
+#define FE_MAX_STEPS     5000000 /* statements and expressions evaluated */
+#define FE_MAX_CALLS     64      /* blocks inside blocks */
+#define FE_MAX_DEPTH     1000    /* nested evaluations: bounds the C stack */
+#define FE_MAX_STRING    4096    /* bytes */
 
 /* ---- values ---- */
 
@@ -97,8 +97,8 @@ struct fe_frame {
 };
 
 struct fe_binding *fe_find(struct fe_frame *frame, const char *name);
-void fe_bind(struct fe_frame *frame, const char *name, struct fe_value value,
-             struct ast_span span, bool constant);
+void fe_bind(struct fe_frame *frame, const char *name, struct fe_value value, struct ast_span span,
+             bool constant);
 
 /* Label paths in use, and where each was used first. */
 struct fe_paths {
@@ -124,8 +124,14 @@ struct fe_sema {
     struct fe_report report;
     struct bf_arena arena;
     struct bf_net *net;
-    struct { struct ast_decl **data; size_t count, capacity; } decls; /* of all files */
-    struct { struct fe_constant *data; size_t count, capacity; } constants;
+    struct {
+        struct ast_decl **data;
+        size_t count, capacity;
+    } decls; /* of all files */
+    struct {
+        struct fe_constant *data;
+        size_t count, capacity;
+    } constants;
     struct fe_paths paths;
     size_t operators, steps, calls, depth;
     bool stopped; /* a limit was passed: unwind silently */
@@ -170,8 +176,8 @@ struct fe_value fe_list_of(struct fe_sema *sema, enum fe_kind kind, const struct
 struct fe_value fe_arithmetic(struct fe_sema *sema, struct fe_frame *frame,
                               const struct ast_expr *expr, struct fe_value left,
                               struct fe_value right);
-struct fe_value fe_negate(struct fe_sema *sema, struct fe_frame *frame,
-                          const struct ast_expr *expr, struct fe_value operand);
+struct fe_value fe_negate(struct fe_sema *sema, struct fe_frame *frame, const struct ast_expr *expr,
+                          struct fe_value operand);
 
 /* builtin.c: dim, rank, shape, min, max, log2, sqrt, int, assert. */
 bool fe_is_builtin(const char *name);
@@ -193,14 +199,14 @@ struct fe_value fe_call_labelled(struct fe_sema *sema, struct fe_frame *frame,
 bool fe_is_bare(struct fe_sema *sema, struct fe_frame *frame, const struct ast_expr *expr);
 
 /* operator.c: operators of the net. `first` as for fe_call_builtin. */
-struct fe_value fe_call_operator(struct fe_sema *sema, struct fe_frame *frame,
-                                 enum bf_op_kind kind, const struct ast_expr *call,
-                                 const struct fe_value *first, const struct fe_label *label);
-/* Appends an operator, whose types the net infers and checks. A label of NULL is that of the frame. */
+struct fe_value fe_call_operator(struct fe_sema *sema, struct fe_frame *frame, enum bf_op_kind kind,
+                                 const struct ast_expr *call, const struct fe_value *first,
+                                 const struct fe_label *label);
+/* Appends an operator, whose types the net infers and checks. A label of NULL is that of the frame.
+ */
 struct fe_value fe_append(struct fe_sema *sema, struct fe_frame *frame, enum bf_op_kind kind,
-                          struct bf_value *const *args, unsigned arg_count,
-                          struct bf_attrs *attrs, const struct fe_label *label,
-                          struct ast_span span);
+                          struct bf_value *const *args, unsigned arg_count, struct bf_attrs *attrs,
+                          const struct fe_label *label, struct ast_span span);
 /* left op right where at least one is a tensor. */
 struct fe_value fe_tensor_arithmetic(struct fe_sema *sema, struct fe_frame *frame,
                                      const struct ast_expr *expr, struct fe_value left,
