@@ -152,7 +152,7 @@ uint64_t bf_all_pes(const struct bf_machine *machine);
 /* ---- text and verification ---- */
 
 void bf_map_print(const struct bf_map *map, struct bf_text *text);
-struct bf_map *bf_map_parse(const char *text, size_t size, uint32_t file,
-                            const struct bf_machine *machine, struct bf_diags *diags);
+/* The machine comes from the text's program. NULL with errors. */
+struct bf_map *bf_map_parse(const char *text, size_t size, uint32_t file, struct bf_diags *diags);
 
 #endif

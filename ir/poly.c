@@ -55,7 +55,7 @@ void bf_poly_set_header(struct bf_poly *poly, const struct bf_header *header) {
         poly->header.files[i] = bf_arena_strdup(&poly->arena, header->files[i]);
 }
 
-static struct bf_param *own_param(struct bf_poly *poly, const struct bf_param *param) {
+struct bf_param *bf_poly_param(struct bf_poly *poly, const struct bf_param *param) {
     for (size_t i = 0; i < poly->params.count; i++)
         if (!strcmp(poly->params.data[i]->name, param->name))
             return poly->params.data[i];
@@ -70,7 +70,7 @@ static struct bf_param *own_param(struct bf_poly *poly, const struct bf_param *p
 
 struct bf_param_view bf_poly_view(struct bf_poly *poly, const struct bf_param_view *view) {
     struct bf_param_view own = *view;
-    own.param = own_param(poly, view->param);
+    own.param = bf_poly_param(poly, view->param);
     return own;
 }
 

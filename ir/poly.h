@@ -183,7 +183,7 @@ struct bf_poly {
     isl_ctx *isl;
     const char *name;              /* of the network */
     struct bf_header header;
-    /* The parameters the views point to. */
+    /* All parameters of the net, in its order. */
     struct { struct bf_param **data; size_t count, capacity; } params;
     struct { struct bf_buffer **data; size_t count, capacity; } buffers;
     struct { struct bf_poly_kernel **data; size_t count, capacity; } kernels; /* order of execution */
@@ -196,6 +196,7 @@ struct bf_poly *bf_poly_create(const char *name);
 void bf_poly_free(struct bf_poly *poly); /* NULL is fine; frees the isl context: a leak aborts tests */
 /* Copies a header, and a view whose parameter becomes one of poly->params, into poly's arena. */
 void bf_poly_set_header(struct bf_poly *poly, const struct bf_header *header);
+struct bf_param *bf_poly_param(struct bf_poly *poly, const struct bf_param *param);
 struct bf_param_view bf_poly_view(struct bf_poly *poly, const struct bf_param_view *view);
 struct bf_buffer *bf_poly_add_buffer(struct bf_poly *poly, const char *name,
                                      enum bf_buffer_kind kind);

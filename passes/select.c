@@ -349,6 +349,8 @@ static bool select_op(struct bf_select *select, const struct bf_op *op) {
 }
 
 static void copy_tensors(struct bf_poly *poly, const struct bf_net *net) {
+    for (size_t i = 0; i < net->params.count; i++)
+        bf_poly_param(poly, net->params.data[i]);
     for (size_t i = 0; i < net->inputs.count; i++)
         *bf_push(&poly->tensors) = (struct bf_poly_tensor){
             bf_arena_strdup(&poly->arena, net->inputs.data[i]->name), false,

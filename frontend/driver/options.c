@@ -1,0 +1,248 @@
+/* options.c - reads the command line of bfcc. */
+#define _POSIX_C_SOURCE 200809L
+#include "frontend/driver/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char help_text[] =
+    "usage: bfcc [options] FILE\n"
+    "\n"
+    "Compiles a network (.bfly, or a text of any level) for a dataflow array.\n"
+    "\n"
+    "  -o FILE                write to FILE; '-' is standard output\n"
+    "  -weights FILE          bind parameters to the tensors of a safetensors file\n"
+    "  -random-weights SEED   bind parameters to pseudo-random numbers\n"
+    "  -allow-unused          tensors that no parameter names are no error\n"
+    "  -arch FILE|NAME        machine description (default: default)\n"
+    "  -batch N               samples a run (default: 1)\n"
+    "  -O0 -O1 -O2            how much to optimise (default: -O1)\n"
+    "  -Dname=value           set a parameter of the network\n"
+    "  -network NAME          which network of the file\n"
+    "  -I DIR                 search DIR for included files\n"
+    "  -resident              inputs, weights and outputs start and end in the scratchpad\n"
+    "  -emit LEVEL            net, poly, map, asm or bfx (default: bfx)\n"
+    "  -S                     the same as -emit asm\n"
+    "  -c                     the same as -emit bfx\n"
+    "  -fsyntax-only          check the source, write nothing\n"
+    "  -print-after=PASS|all  print the text of the level after a pass, to standard error\n"
+    "  -dump-dir DIR          write the text after every pass to DIR\n"
+    "  -passes=A,B            which optional passes run; empty: none\n"
+    "  -list-passes           list the passes\n"
+    "  -print-arch NAME       print a machine description\n"
+    "  -MD [-MF FILE]         write the dependencies of the output for make\n"
+    "  -Werror                warnings are errors\n"
+    "  -v                     say what is done; -### says it and does nothing\n"
+    "  @FILE                  read further arguments from FILE\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 done, 1 the input is wrong or can't be mapped, 70 bfcc is wrong.\n";
+
+void bf_options_help(FILE *out) {
+    fputs(help_text, out);
+}
+
+static bool complain(const char *format, const char *what) {
+    fputs("bfcc: error: ", stderr);
+    fprintf(stderr, format, what); /* NOLINT: formats are literals of this file */
+    fputs("\n", stderr);
+    return false;
+}
+
+/* Arguments with @files replaced by their words. */
+struct arguments {
+    struct bf_strings words;
+    size_t at;
+    struct bf_arena *arena;
+};
+
+static bool expand(struct arguments *arguments, const char *word, int depth) {
+    if (word[0] != '@' || !word[1]) {
+        *bf_push(&arguments->words) = word;
+        return true;
+    }
+    struct bf_error error = {0};
+    size_t size;
+    char *text = depth < 8 ? bf_read_file(word + 1, &size, &error) : NULL;
+    if (!text)
+        return complain("%s", error.code ? error.text : "arguments from files are nested too deep");
+    char *copy = bf_arena_strdup(arguments->arena, text), *state = NULL;
+    free(text);
+    for (char *w = strtok_r(copy, " \t\r\n", &state); w; w = strtok_r(NULL, " \t\r\n", &state))
+        if (!expand(arguments, w, depth + 1))
+            return false;
+    return true;
+}
+
+/* The value of an option: after '=', glued on, or the next word. NULL after an error. */
+static const char *value_of(struct arguments *arguments, const char *option) {
+    if (arguments->at < arguments->words.count)
+        return arguments->words.data[arguments->at++];
+    complain("option '%s' needs a value", option);
+    return NULL;
+}
+
+static bool number(const char *text, const char *option, int64_t low, int64_t high,
+                   int64_t *value) {
+    char *end;
+    errno = 0;
+    long long n = text ? strtoll(text, &end, 10) : 0;
+    if (!text)
+        return false;
+    if (errno || end == text || *end || n < low || n > high)
+        return complain("option '%s' needs a whole number in range", option);
+    *value = n;
+    return true;
+}
+
+static bool emit_level(struct bf_options *options, const char *level) {
+    static const char *const names[] = {"bfx", "net", "poly", "map", "asm"};
+    for (size_t i = 0; level && i < sizeof names / sizeof *names; i++) {
+        if (!strcmp(level, names[i])) {
+            options->emit = (enum bf_emit)i;
+            return true;
+        }
+    }
+    return level && complain("unknown level '%s': net, poly, map, asm or bfx", level);
+}
+
+static bool define(struct bf_options *options, const char *text) {
+    if (!text)
+        return false;
+    const char *equal = strchr(text, '=');
+    if (!equal || equal == text)
+        return complain("option '-D%s' needs the form -Dname=value", text);
+    *bf_push(&options->defines) = (struct bf_frontend_define){
+        bf_arena_printf(&options->arena, "%.*s", (int)(equal - text), text), equal + 1};
+    return true;
+}
+
+/* Options that stand alone. */
+static bool set_flag(struct bf_options *options, const char *word, bool *known) {
+    *known = true;
+    if (!strcmp(word, "-S"))
+        options->emit = BF_EMIT_ASM;
+    else if (!strcmp(word, "-c"))
+        options->emit = BF_EMIT_BFX;
+    else if (!strcmp(word, "-fsyntax-only"))
+        options->emit = BF_EMIT_NOTHING;
+    else if (!strcmp(word, "-resident"))
+        options->resident = 1;
+    else if (!strcmp(word, "-allow-unused"))
+        options->allow_unused = true;
+    else if (!strcmp(word, "-MD"))
+        options->make_dependencies = true;
+    else if (!strcmp(word, "-Werror"))
+        options->werror = true;
+    else if (!strcmp(word, "-v"))
+        options->verbose = true;
+    else if (!strcmp(word, "-###"))
+        options->dry_run = true;
+    else if (!strcmp(word, "-g"))
+        return true; /* places are always kept */
+    else if (!strcmp(word, "-list-passes"))
+        options->list_passes = true;
+    else if (!strcmp(word, "--help") || !strcmp(word, "-help") || !strcmp(word, "-h"))
+        options->help = true;
+    else if (!strcmp(word, "--version"))
+        options->version = true;
+    else if (word[1] == 'O' && word[2] >= '0' && word[2] <= '2' && !word[3])
+        options->optimize = word[2] - '0';
+    else
+        *known = false;
+    return true;
+}
+
+/* Options with a value: `-name value` or `-name=value`. */
+static bool set_valued(struct bf_options *options, struct arguments *arguments, const char *word) {
+    const char *equal = strchr(word, '=');
+    const char *name =
+        equal ? bf_arena_printf(&options->arena, "%.*s", (int)(equal - word), word) : word;
+    static const char *const valued[] = {"-o",         "-weights", "-random-weights", "-arch",
+                                         "-batch",     "-network", "-I",              "-emit",
+                                         "-dump-dir",  "-MF",      "-print-arch",     "-print-after",
+                                         "-passes"};
+    size_t which = 0, count = sizeof valued / sizeof *valued;
+    while (which < count && strcmp(name, valued[which]))
+        which++;
+    if (which == count)
+        return complain("unknown option '%s'; --help lists them", word);
+    const char *value = equal ? equal + 1 : value_of(arguments, name);
+    int64_t n = 0;
+    if (!value)
+        return false;
+    switch (which) {
+    case 0: options->output = value; return true;
+    case 1: *bf_push(&options->weights) = value; return true;
+    case 2:
+        options->random_weights = true;
+        if (!number(value, name, 0, INT64_MAX, &n))
+            return false;
+        options->seed = (uint64_t)n;
+        return true;
+    case 3: options->arch = value; return true;
+    case 4: return number(value, name, 1, 1 << 20, &options->batch);
+    case 5: options->network = value; return true;
+    case 6: *bf_push(&options->include_dirs) = value; return true;
+    case 7: return emit_level(options, value);
+    case 8: options->dump_dir = value; return true;
+    case 9: options->dependency_file = value; return true;
+    case 10: options->print_arch = value; return true;
+    case 11: *bf_push(&options->print_after) = value; return true;
+    default: options->passes = value; return true;
+    }
+}
+
+static bool set_option(struct bf_options *options, struct arguments *arguments, const char *word) {
+    bool known, ok = set_flag(options, word, &known);
+    if (known)
+        return ok;
+    if (!strncmp(word, "-D", 2))
+        return define(options, word[2] ? word + 2 : value_of(arguments, word));
+    if (!strncmp(word, "-I", 2) && word[2] && word[2] != '=') {
+        *bf_push(&options->include_dirs) = word + 2;
+        return true;
+    }
+    return set_valued(options, arguments, word);
+}
+
+static bool check(const struct bf_options *options) {
+    bool asks = options->help || options->version || options->list_passes || options->print_arch;
+    if (!options->input && !asks)
+        return complain("%s", "no input file");
+    if (options->random_weights && options->weights.count)
+        return complain("%s", "-weights and -random-weights exclude each other");
+    if (options->dependency_file && !options->make_dependencies)
+        return complain("%s", "-MF needs -MD");
+    return true;
+}
+
+bool bf_options_parse(struct bf_options *options, int argc, char **argv) {
+    memset(options, 0, sizeof *options);
+    options->optimize = options->resident = -1;
+    options->color = !getenv("NO_COLOR") && isatty(2);
+    struct arguments arguments = {.arena = &options->arena};
+    bool ok = true;
+    for (int i = 1; i < argc && ok; i++)
+        ok = expand(&arguments, argv[i], 0);
+    while (ok && arguments.at < arguments.words.count) {
+        const char *word = arguments.words.data[arguments.at++];
+        if (word[0] == '-' && word[1])
+            ok = set_option(options, &arguments, word);
+        else if (options->input)
+            ok = complain("one input file at a time: '%s' is another", word);
+        else
+            options->input = word;
+    }
+    free(arguments.words.data);
+    return ok && check(options);
+}
+
+void bf_options_free(struct bf_options *options) {
+    free(options->weights.data);
+    free(options->defines.data);
+    free(options->include_dirs.data);
+    free(options->print_after.data);
+    bf_arena_free(&options->arena);
+}

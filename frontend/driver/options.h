@@ -1,0 +1,48 @@
+/* options.h - the command line of bfcc. */
+#ifndef BF_DRIVER_OPTIONS_H
+#define BF_DRIVER_OPTIONS_H
+
+#include "frontend/frontend.h"
+
+enum bf_emit { BF_EMIT_BFX, BF_EMIT_NET, BF_EMIT_POLY, BF_EMIT_MAP, BF_EMIT_ASM, BF_EMIT_NOTHING };
+
+struct bf_strings {
+    const char **data;
+    size_t count, capacity;
+};
+
+struct bf_options {
+    const char *input;          /* "-": standard input */
+    const char *output;         /* -o; NULL: from the input's name */
+    enum bf_emit emit;
+    const char *arch;           /* NULL: default, or what the text says */
+    struct bf_strings weights;  /* -weights FILE, in order */
+    bool random_weights;
+    uint64_t seed;
+    bool allow_unused;
+    int64_t batch;              /* 0: not given */
+    int optimize;               /* -1: not given */
+    int resident;               /* -1: not given */
+    struct {
+        struct bf_frontend_define *data;
+        size_t count, capacity;
+    } defines;
+    const char *network;
+    struct bf_strings include_dirs;
+    struct bf_strings print_after; /* pass names, or "all" */
+    const char *dump_dir;
+    const char *passes;         /* -passes=a,b: which of the optional ones run; NULL: all */
+    bool make_dependencies;     /* -MD */
+    const char *dependency_file;/* -MF */
+    bool verbose, dry_run, werror, color;
+    bool help, version, list_passes;
+    const char *print_arch;
+    struct bf_arena arena;      /* strings that were made */
+};
+
+/* Reads argv (with @file arguments expanded). False after a message on stderr. */
+bool bf_options_parse(struct bf_options *options, int argc, char **argv);
+void bf_options_free(struct bf_options *options);
+void bf_options_help(FILE *out);
+
+#endif
