@@ -34,7 +34,7 @@ struct bf_weights {
     } tensors;
     const char *source;    /* file name for messages, or "random" */
     struct bf_arena arena; /* names, and the data of random weights */
-    uint32_t *slots;       /* hash table over names, built when first needed */
+    uint32_t *slots;       /* hash table over names */
     size_t slot_count;
 };
 

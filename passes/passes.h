@@ -3,6 +3,7 @@
  *   net   fold      constants are folded
  *   net   simplify  identities, common subexpressions and dead operators go
  *   net   exponents results of transforms get the power of two with which they are stored
+ *   net   exponents  results of transforms get the exponent with which they are stored
  *   poly  select    operators become kernels; elementwise ones join their producer or consumer
  *   poly  rewrite   values of weights may change the form of a kernel (identity at present)
  *   map   divide    a kernel becomes plans: parts that each fit the array
@@ -23,6 +24,7 @@
 
 bool bf_pass_fold(struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_simplify(struct bf_net *net, struct bf_diags *diags);
+bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
 /* Gives results of transforms the exponent with which they are stored. */
 bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
 struct bf_poly *bf_pass_select(const struct bf_net *net, struct bf_diags *diags);
