@@ -91,6 +91,20 @@ static void errors_stay_below_the_documented_bounds(void **state) {
     assert_true(worst_error(BF_SPECIAL_RSQRT, 0x00000001, 0x7f800000, 1999) < 0x1.4p-18);
 }
 
+/* Where the functions are not monotone, they step back by less than 2^-19. */
+static void steps_back_are_small(void **state) {
+    (void)state;
+    float last[BF_SPECIALS] = {0, 2, 2};
+    for (uint32_t bits = 0x3f800000; bits < 0x40800000; bits++) {
+        float x = bf_bits_float(bits);
+        float exp2_now = bf_exp2_32(x), rcp_now = bf_rcp32(x), rsqrt_now = bf_rsqrt32(x);
+        if (exp2_now < last[0] * (1 - 0x1p-19f) || rcp_now > last[1] * (1 + 0x1p-19f) ||
+            rsqrt_now > last[2] * (1 + 0x1p-19f))
+            fail_msg("at %a", (double)x);
+        last[0] = exp2_now, last[1] = rcp_now, last[2] = rsqrt_now;
+    }
+}
+
 /* y is what the unit computes before it is shifted into a subnormal. */
 static void subnormal_results_round_to_nearest_even(void **state) {
     (void)state;
@@ -164,6 +178,7 @@ int main(void) {
         cmocka_unit_test(tables_are_what_their_rule_gives),
         cmocka_unit_test(intermediates_fit_the_documented_widths),
         cmocka_unit_test(errors_stay_below_the_documented_bounds),
+        cmocka_unit_test(steps_back_are_small),
         cmocka_unit_test(subnormal_results_round_to_nearest_even),
         cmocka_unit_test(powers_are_exact),
         cmocka_unit_test(special_arguments_have_their_results),
