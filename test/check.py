@@ -54,13 +54,16 @@ def unit(build):
 
 def python(build):
     def check(file):
-        status, output = run([sys.executable, "-m", "unittest", file])
-        ran = re.search(r"^Ran (\d+) test", output, re.M)
-        bad = sum(int(n) for n in re.findall(r"(?:failures|errors|unexpected successes)=(\d+)",
-                                             output.rsplit("\n\n", 1)[-1]))
-        if not ran or int(ran[1]) == 0 or (status and not bad):
+        module = os.path.basename(file)[:-3]
+        status, output = run([sys.executable, "-m", "unittest", module])
+        ran = re.search(r"^Ran (\d+) tests? in .*\n\n(.*)\n*\Z", output, re.M)
+        if not ran:
             return 0, 1, output
-        return max(0, int(ran[1]) - bad), bad, output
+        verdict = {name: int(n) for name, n in re.findall(r"([a-z][a-z ]*)=(\d+)", ran[2])}
+        bad = sum(verdict.get(name, 0) for name in ("failures", "errors", "unexpected successes"))
+        if int(ran[1]) == 0 or bool(status) != bool(bad):
+            return 0, 1, output
+        return max(0, int(ran[1]) - bad - verdict.get("skipped", 0)), bad, output
     return each(sorted(glob.glob("test/python/test_*.py")), check)
 
 
@@ -95,7 +98,7 @@ def includes(build):
 def main():
     os.chdir(TOP)
     build = os.path.abspath(sys.argv[1])
-    os.environ.update(BF_BUILD=build, PYTHONPATH="test/python", PYTHONDONTWRITEBYTECODE="1",
+    os.environ.update(BF_BUILD=build, PYTHONPATH=os.path.join(TOP, "test", "python"), PYTHONDONTWRITEBYTECODE="1",
                       NO_COLOR="1")
     kinds = {"unit": unit, "lit": lit, "python": python, "includes": includes}
     passed = failed = 0
