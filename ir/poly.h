@@ -234,7 +234,15 @@ void bf_poly_print(const struct bf_poly *poly, struct bf_text *text);
 struct bf_poly *bf_poly_parse(const char *text, size_t size, uint32_t file, struct bf_diags *diags);
 /* The body without header and file table: also the first part of a map text. */
 void bf_poly_print_body(const struct bf_poly *poly, struct bf_text *text);
+/* Stops at the first line that is none of a poly text. */
 bool bf_poly_parse_body(struct bf_reader *reader, struct bf_poly *poly);
+/* Pieces that map texts have too: an operand after `word`, named numbers, `name=value`. */
+void bf_operand_print(const struct bf_operand *operand, const char *word, struct bf_text *text);
+bool bf_operand_parse(struct bf_reader *reader, const struct bf_poly *poly,
+                      struct bf_operand *operand);
+void bf_ints_print(const struct bf_ints *ints, const char *word, struct bf_text *text);
+bool bf_ints_parse(struct bf_reader *reader, struct bf_ints *ints);
+bool bf_reader_field(struct bf_reader *reader, const char *name, int64_t *value);
 
 /* Writes are injective; deps are exactly W . R^-1; reads of a kernel's arrays lie inside what is
  * written; boundary accesses stay inside their operands; operands inside buffers; a buffer is

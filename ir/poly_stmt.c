@@ -130,12 +130,21 @@ static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_
     return isl_map_add_constraint(map, guard);
 }
 
+/* A buffer's name as an isl identifier. */
+static const char *tuple_name(struct bf_poly *poly, const char *name) {
+    char *safe = bf_arena_printf(&poly->arena, "b_%s", name);
+    for (char *c = safe; *c; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9')))
+            *c = '_';
+    return safe;
+}
+
 void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
                           struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
                           int sample, uint64_t row_mask, uint64_t column_mask) {
     uint64_t own = stmt_mask(kernel, stmt);
     isl_space *range = isl_space_set_alloc(poly->isl, 0, 3);
-    range = isl_space_set_tuple_name(range, isl_dim_set, operand->buffer->name);
+    range = isl_space_set_tuple_name(range, isl_dim_set, tuple_name(poly, operand->buffer->name));
     isl_map *map = isl_map_from_domain_and_range(isl_set_copy(stmt->domain),
                                                  isl_set_universe(range));
     if (sample >= 0 && has(own, (size_t)sample))

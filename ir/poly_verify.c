@@ -1,0 +1,246 @@
+/* poly_verify.c - what every poly must satisfy, checked after each pass and after reading a text. */
+#include <stdlib.h>
+
+#include "ir/poly.h"
+
+struct verifier {
+    struct bf_poly *poly;
+    struct bf_diags *diags;
+    const struct bf_poly_kernel *kernel;
+};
+
+static bool wrong(struct verifier *v, const char *what, const char *which) {
+    return bf_diag_error(v->diags, v->kernel->loc, "poly: kernel %s: %s (%s)", v->kernel->name, what,
+                         which);
+}
+
+/* A point of a relation, for messages: "[...] -> [...]". */
+static bool wrong_at(struct verifier *v, const char *what, __isl_take isl_map *witness) {
+    isl_basic_map *point = isl_map_sample(witness);
+    char *text = isl_basic_map_to_str(point);
+    isl_basic_map_free(point);
+    wrong(v, what, text ? text : "?");
+    free(text);
+    return false;
+}
+
+/* ---- relations ---- */
+
+static __isl_give isl_map *all_accesses(const struct bf_stmt *stmt, enum bf_role role,
+                                        const char *array) {
+    isl_map *all = NULL;
+    for (size_t a = 0; a < stmt->accesses.count; a++) {
+        const struct bf_access *access = &stmt->accesses.data[a];
+        if (access->role != role || strcmp(access->array, array))
+            continue;
+        isl_map *map = isl_map_copy(access->map);
+        all = all ? isl_map_union(all, map) : map;
+    }
+    return all;
+}
+
+static bool check_stmt(struct verifier *v, const struct bf_stmt *stmt) {
+    if (!stmt->domain)
+        return wrong(v, "isl failed on the domain of", stmt->name);
+    for (size_t a = 0; a < stmt->accesses.count; a++) {
+        const struct bf_access *access = &stmt->accesses.data[a];
+        if (!access->map)
+            return wrong(v, "isl failed on an access to", access->array);
+        isl_set *domain = isl_map_domain(isl_map_copy(access->map));
+        isl_bool inside = isl_set_is_subset(domain, stmt->domain);
+        isl_set_free(domain);
+        if (inside != isl_bool_true)
+            return wrong(v, "an access leaves the domain of its statement", access->array);
+        if (access->role == BF_WRITE && isl_map_is_injective(access->map) != isl_bool_true)
+            return wrong(v, "an element is written twice", access->array);
+    }
+    return true;
+}
+
+/* Every element a kernel reads of an array of its own was written by an earlier statement. */
+static bool check_reads(struct verifier *v, size_t reader) {
+    const struct bf_poly_kernel *kernel = v->kernel;
+    const struct bf_stmt *stmt = &kernel->stmts.data[reader];
+    for (size_t a = 0; a < stmt->accesses.count; a++) {
+        const char *array = stmt->accesses.data[a].array;
+        if (stmt->accesses.data[a].role != BF_READ || bf_poly_find_buffer(v->poly, array))
+            continue;
+        isl_set *written = NULL;
+        for (size_t w = 0; w < reader; w++) {
+            isl_map *writes = all_accesses(&kernel->stmts.data[w], BF_WRITE, array);
+            isl_set *range = writes ? isl_map_range(writes) : NULL;
+            written = !written ? range : range ? isl_set_union(written, range) : written;
+        }
+        if (!written) /* weights */
+            continue;
+        isl_map *outside =
+            isl_map_subtract_range(isl_map_copy(stmt->accesses.data[a].map), written);
+        if (isl_map_is_empty(outside) != isl_bool_true)
+            return wrong_at(v, "an element is read that nothing writes", outside);
+        isl_map_free(outside);
+    }
+    return true;
+}
+
+/* The listed dependences between two statements on an array, as one map; NULL if there are none. */
+static __isl_give isl_map *listed_deps(const struct bf_poly_kernel *kernel, int from, int to,
+                                       const char *array) {
+    isl_map *all = NULL;
+    for (size_t d = 0; d < kernel->deps.count; d++) {
+        const struct bf_dep *dep = &kernel->deps.data[d];
+        if (dep->from != from || dep->to != to || strcmp(dep->array, array))
+            continue;
+        isl_map *map = isl_map_copy(dep->map);
+        all = all ? isl_map_union(all, map) : map;
+    }
+    return all;
+}
+
+/* deps is W . R^-1, no more and no less. */
+static bool check_dep(struct verifier *v, int from, int to, const char *array) {
+    const struct bf_poly_kernel *kernel = v->kernel;
+    isl_map *write = all_accesses(&kernel->stmts.data[from], BF_WRITE, array);
+    isl_map *read = all_accesses(&kernel->stmts.data[to], BF_READ, array);
+    isl_map *listed = listed_deps(kernel, from, to, array);
+    bool ok = true;
+    if (write && read) {
+        isl_map *exact = isl_map_apply_range(write, isl_map_reverse(read));
+        bool empty = isl_map_is_empty(exact) == isl_bool_true;
+        ok = listed ? isl_map_is_equal(exact, listed) == isl_bool_true : empty;
+        isl_map_free(exact);
+    } else {
+        isl_map_free(write);
+        isl_map_free(read);
+        ok = !listed;
+    }
+    isl_map_free(listed);
+    return ok || wrong(v, "the listed dependences are not those of the accesses", array);
+}
+
+static bool check_deps(struct verifier *v) {
+    const struct bf_poly_kernel *kernel = v->kernel;
+    for (size_t from = 0; from < kernel->stmts.count; from++) {
+        const struct bf_stmt *stmt = &kernel->stmts.data[from];
+        for (size_t a = 0; a < stmt->accesses.count; a++) {
+            const struct bf_access *access = &stmt->accesses.data[a];
+            if (access->role != BF_WRITE || bf_poly_find_buffer(v->poly, access->array))
+                continue;
+            for (size_t to = 0; to < kernel->stmts.count; to++)
+                if (!check_dep(v, (int)from, (int)to, access->array))
+                    return false;
+        }
+    }
+    return true;
+}
+
+/* ---- operands and shape ---- */
+
+static bool check_operand(struct verifier *v, const struct bf_operand *operand) {
+    const struct bf_buffer *buffer = operand->buffer;
+    bool inside = operand->row >= 0 && operand->col >= 0 && operand->rows >= 1 &&
+                  operand->cols >= 1 && operand->rows <= buffer->rows - operand->row &&
+                  operand->cols <= buffer->cols - operand->col;
+    return inside || wrong(v, "an operand leaves its buffer", buffer->name);
+}
+
+static bool check_operands(struct verifier *v, bool *written) {
+    const struct bf_poly_kernel *kernel = v->kernel;
+    if (!kernel->inputs.count && kernel->kind != BF_KERNEL_ROWS)
+        return wrong(v, "there is no input", "0");
+    if (!kernel->outputs.count)
+        return wrong(v, "there is no output", "0");
+    for (size_t i = 0; i < kernel->inputs.count; i++) {
+        const struct bf_buffer *buffer = kernel->inputs.data[i].buffer;
+        bool given = buffer->kind == BF_BUFFER_INPUT || buffer->kind == BF_BUFFER_PARAM;
+        if (!check_operand(v, &kernel->inputs.data[i]))
+            return false;
+        if (!given && !written[buffer->index])
+            return wrong(v, "a buffer is read before it is written", buffer->name);
+    }
+    for (size_t i = 0; i < kernel->outputs.count; i++) {
+        const struct bf_buffer *buffer = kernel->outputs.data[i].buffer;
+        if (!check_operand(v, &kernel->outputs.data[i]))
+            return false;
+        if (buffer->kind == BF_BUFFER_INPUT || buffer->kind == BF_BUFFER_PARAM)
+            return wrong(v, "an input is written", buffer->name);
+        written[buffer->index] = true;
+    }
+    return true;
+}
+
+static bool has_attrs(struct verifier *v, const char *const *names) {
+    for (; *names; names++)
+        if (bf_ints_find(&v->kernel->attrs, *names, INT64_MIN) == INT64_MIN)
+            return wrong(v, "an attribute is missing", *names);
+    return true;
+}
+
+/* Butterflies and FFTs: a load, stages that act along digits d.., a store. */
+static bool check_stages(struct verifier *v) {
+    static const char *const butterfly[] = {"n", "stacks", "blocks", "increasing", NULL};
+    static const char *const fft[] = {"n", "inverse", NULL};
+    const struct bf_poly_kernel *kernel = v->kernel;
+    if (!has_attrs(v, kernel->kind == BF_KERNEL_FFT ? fft : butterfly))
+        return false;
+    size_t last = kernel->stmts.count - 1;
+    if (kernel->stmts.count < 2 || kernel->stmts.data[0].kind != BF_STMT_LOAD ||
+        kernel->stmts.data[last].kind != BF_STMT_STORE)
+        return wrong(v, "its statements are not a load, stages and a store", "stmt");
+    enum bf_stmt_kind stage = kernel->kind == BF_KERNEL_FFT ? BF_STMT_FFT : BF_STMT_BPMM;
+    for (size_t s = 1; s < last; s++) {
+        const struct bf_stmt *stmt = &kernel->stmts.data[s];
+        if (stmt->kind != stage || stmt->digit < 0 ||
+            kernel->digits.data[stmt->digit].name[0] != 'd')
+            return wrong(v, "a stage does not act along a digit of the element", stmt->name);
+    }
+    int64_t n = 1;
+    for (size_t d = 0; d < kernel->digits.count; d++)
+        if (kernel->digits.data[d].name[0] == 'd')
+            n *= kernel->digits.data[d].radix;
+    if (n != bf_ints_get(&kernel->attrs, "n"))
+        return wrong(v, "the digits do not make up n elements", "n");
+    return kernel->kind == BF_KERNEL_FFT || bf_kernel_find_param(kernel, "twiddle") ||
+           wrong(v, "a parameter is missing", "twiddle");
+}
+
+static bool check_kind(struct verifier *v) {
+    static const char *const attention[] = {"heads", "kv_heads", "causal", "window", NULL};
+    switch (v->kernel->kind) {
+    case BF_KERNEL_BUTTERFLY:
+    case BF_KERNEL_FFT:
+        return check_stages(v);
+    case BF_KERNEL_DENSE:
+        return bf_kernel_find_param(v->kernel, "weight") ||
+               wrong(v, "a parameter is missing", "weight");
+    case BF_KERNEL_ATTENTION:
+        return has_attrs(v, attention) &&
+               (v->kernel->inputs.count >= 3 || wrong(v, "an input is missing", "q, k, v"));
+    case BF_KERNEL_ROWS:
+        return v->kernel->steps.count || wrong(v, "there are no steps", "step");
+    case BF_KERNEL_COPY:
+        return bf_kernel_find_param(v->kernel, "table") ||
+               wrong(v, "a parameter is missing", "table");
+    }
+    return false;
+}
+
+static bool unique_kernel(struct verifier *v, size_t index) {
+    for (size_t k = 0; k < index; k++)
+        if (!strcmp(v->poly->kernels.data[k]->name, v->kernel->name))
+            return wrong(v, "two kernels have this name", v->kernel->name);
+    return true;
+}
+
+bool bf_poly_verify(const struct bf_poly *poly, struct bf_diags *diags) {
+    struct verifier v = {(struct bf_poly *)poly, diags, NULL};
+    bool *written = bf_alloc(poly->buffers.count * sizeof *written), ok = true;
+    for (size_t k = 0; k < poly->kernels.count && ok; k++) {
+        v.kernel = poly->kernels.data[k];
+        ok = unique_kernel(&v, k) && check_operands(&v, written) && check_kind(&v);
+        for (size_t s = 0; s < v.kernel->stmts.count && ok; s++)
+            ok = check_stmt(&v, &v.kernel->stmts.data[s]) && check_reads(&v, s);
+        ok = ok && check_deps(&v);
+    }
+    free(written);
+    return ok;
+}
