@@ -2,7 +2,6 @@
 # make demo       build, compile and run a network      make install  PREFIX=/usr/local DESTDIR=
 # CC=clang-19, BUILD=dir and CFLAGS="-O0 -g" work as one expects. New files are found by wildcard:
 # a .c file in one of the folders below belongs to that folder's library, a main_NAME.c is a program.
-
 # V=1 shows the commands.
 
 VERSION := 0.1.0
@@ -35,6 +34,9 @@ GEN := $(patsubst %.y,$(BUILD)/gen/%.o,$(wildcard frontend/*.y)) \
 ARCH    := $(if $(wildcard ir/arch.h),$(BUILD)/gen/ir/arch_files.o)
 LIBRARY := $(if $(wildcard frontend/library.h),$(BUILD)/gen/frontend/library_files.o)
 
+EMBED_ir       := $(wildcard ir/arch/*.arch)
+EMBED_frontend := $(wildcard frontend/library/*.bfly)
+
 OBJ_isa      := $(call objects,ir/isa)
 OBJ_ir       := $(call objects,ir) $(ARCH)
 OBJ_frontend := $(call objects,frontend) $(GEN) $(LIBRARY)
@@ -60,7 +62,7 @@ stamp = @mkdir -p $(@D); echo '$(subst ','\'',$(1))' | cmp -s - $@ || echo '$(su
 $(BUILD)/flags: FORCE
 	$(call stamp,$(CC) $(FLAGS) $(CFLAGS))
 $(BUILD)/files: FORCE
-	$(call stamp,$(foreach part,$(PARTS),$(OBJ_$(part))))
+	$(call stamp,$(foreach part,$(PARTS),$(OBJ_$(part)) $(EMBED_$(part))))
 
 COMPILE = $(CC) $(FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/%.o: %.c $(BUILD)/flags
@@ -68,7 +70,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	$(call say,cc) $(COMPILE)
 # flex and bison write code that -Wextra does not like.
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags
-	$(call say,cc) $(COMPILE) -D_GNU_SOURCE -Wno-unused-function -Wno-unused-but-set-variable -Wno-sign-compare
+	$(call say,cc) $(COMPILE) -D_GNU_SOURCE -Wno-unused-function -Wno-unused-but-set-variable \
+	                          -Wno-sign-compare
 
 $(BUILD)/gen/%.c $(BUILD)/gen/%.h: %.y
 	@mkdir -p $(@D)
@@ -79,28 +82,29 @@ $(BUILD)/gen/%.c $(BUILD)/gen/%.h: %.l
 $(OBJ_frontend): | $(GEN:.o=.h)
 
 # Text files that bfcc carries inside: `-arch default`, `include <transformer.bfly>`.
-$(BUILD)/gen/ir/arch_files.c: $(wildcard ir/arch/*.arch) $(BUILD)/files ir/embed.sh
+$(BUILD)/gen/ir/arch_files.c: $(EMBED_ir) $(BUILD)/files ir/embed.sh
 	@mkdir -p $(@D)
-	$(call say,embed) ir/embed.sh ir/arch.h bf_arch .arch $(filter %.arch,$^) > $@
-$(BUILD)/gen/frontend/library_files.c: $(wildcard frontend/library/*.bfly) $(BUILD)/files ir/embed.sh
+	$(call say,embed) ir/embed.sh ir/arch.h bf_arch .arch $(EMBED_ir) > $@
+$(BUILD)/gen/frontend/library_files.c: $(EMBED_frontend) $(BUILD)/files ir/embed.sh
 	@mkdir -p $(@D)
-	$(call say,embed) ir/embed.sh frontend/library.h bf_library '' $(filter %.bfly,$^) > $@
+	$(call say,embed) ir/embed.sh frontend/library.h bf_library '' $(EMBED_frontend) > $@
 
 .SECONDEXPANSION:
 $(ARCHIVES): $(BUILD)/libbf%.a: $$(OBJ_$$*) $(BUILD)/files
 	@rm -f $@
 	$(call say,ar) ar rcs $@ $(filter %.o,$^)
 $(BUILD)/libbfrt.so: $(OBJ_rt) $(BUILD)/files
-	$(call say,link) $(CC) $(CFLAGS) $(SANITIZE) -shared -Wl,-soname,libbfrt.so.0 -o $@ $(filter %.o,$^) $(LIBS_RT)
+	$(call say,link) $(CC) $(CFLAGS) $(SANITIZE) -shared -Wl,-soname,libbfrt.so.0 -o $@ \
+	                 $(filter %.o,$^) $(LIBS_RT)
 
-LINK = $(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) -Wl,--as-needed -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
+LINK = $(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) \
+       -Wl,--as-needed -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 $(BUILD)/%: $(BUILD)/frontend/driver/main_%.o $(ARCHIVES)
 	$(call say,link) $(LINK) $(LIBS)
 $(BUILD)/%: $(BUILD)/runtime/main_%.o $(BUILD)/libbfrt.a
 	$(call say,link) $(LINK) $(LIBS_RT)
 $(BUILD)/test/unit/%: $(BUILD)/test/unit/%.o $(ARCHIVES)
 	$(call say,link) $(LINK) -lcmocka $(LIBS)
-
 $(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(ARCHIVES)
 	$(call say,link) $(LINK) $(LIBS)
 
