@@ -86,6 +86,26 @@ void bf_program_free(struct bf_program *program); /* NULL is fine */
  * scratchpad, indices valid, code banks loaded before their launch. Says which word and why. */
 bool bf_program_check(const struct bf_program *program, struct bf_error *error);
 
+/* The same, and which part is at fault, so that an assembler can say where: `index` in the array of
+ * that kind, for parts of kernels the kernel's, with `item` the segment or block and `word` the
+ * word of the segment. */
+enum bf_part_kind {
+    BF_PART_WHOLE, BF_PART_FILE, BF_PART_KERNEL, BF_PART_SEGMENT, BF_PART_WORD, BF_PART_BLOCK,
+    BF_PART_LAUNCH, BF_PART_DMA, BF_PART_TENSOR, BF_PART_SEQ,
+};
+struct bf_program_part {
+    enum bf_part_kind kind;
+    size_t index, item, word;
+};
+bool bf_program_check_part(const struct bf_program *program, struct bf_program_part *part,
+                           struct bf_error *error);
+
+/* Over opcodes, machine numbers and field layouts: files with another one mean something else. */
+uint64_t bf_program_schema(void);
+
+/* The header line and the file table, as texts begin: "bfcc asm 1 arch=...", "file 0 ...". */
+void bf_program_header(const struct bf_program *program, struct bf_text *text);
+
 /* The canonical bytes of the .bfx file: ELF64, fixed section order, zero padding. Caller frees. */
 uint8_t *bf_program_write(const struct bf_program *program, size_t *size);
 
