@@ -257,7 +257,7 @@ static bool select_fourier(struct bf_select *select, const struct bf_op *op) {
     struct bf_operand from;
     if (!bf_select_operand(select, x, &from) || !whole_rows(select, op, &from))
         return false;
-    enum bf_lane_axis lanes;
+    enum bf_lane_axis lanes = BF_LANES_ROWS;
     if (axes->ints.count == 1) {
         if (!axis_lanes(select, op, axes->ints.v[0], x->type.rank, &lanes))
             return false;
@@ -278,7 +278,7 @@ static bool select_fft(struct bf_select *select, const struct bf_op *op) {
     struct bf_build build = bf_select_build(select, op);
     const struct bf_value *z = bf_op_arg(op, "z");
     struct bf_operand re, im;
-    enum bf_lane_axis lanes;
+    enum bf_lane_axis lanes = BF_LANES_ROWS;
     if (!axis_lanes(select, op, bf_op_int(op, "axis"), z->type.rank, &lanes) ||
         !complex_operand(select, z, &re, &im))
         return false;
