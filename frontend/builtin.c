@@ -105,6 +105,10 @@ static struct fe_value call_assert(const struct call *call) {
         return (struct fe_value){.kind = FE_VOID};
     fe_wrong(call->sema, call->frame, call->expr->span, "%s",
              call->count == 2 ? call->args[1].s : "this does not hold");
+    if (call->frame) { /* what follows relies on it */
+        call->frame->returned = true;
+        call->frame->result = fe_broken();
+    }
     return fe_broken();
 }
 

@@ -1,5 +1,6 @@
 /* names.c - what can be said of every block without evaluating it, called or not: names that mean
  * nothing, names that nothing reads, statements out of place, blocks that call themselves. */
+#include "frontend/library.h"
 #include "frontend/sema.h"
 
 #include <stdlib.h>
@@ -105,8 +106,25 @@ static void unknown_name(struct checker *checker, const struct ast_expr *expr) {
         fail(checker, expr->span, "unknown name '%s'", expr->text);
 }
 
+/* The shipped file that declares the block, or NULL. */
+static const char *shipped_with(const char *block) {
+    struct bf_text words = {0};
+    const char *found = NULL;
+    bf_text_printf(&words, "\nblock %s(", block);
+    for (size_t i = 0; i < bf_library_file_count && !found; i++)
+        if (strstr(bf_library_files[i].text, words.data))
+            found = bf_library_files[i].name;
+    bf_text_free(&words);
+    return found;
+}
+
 static void unknown_callee(struct checker *checker, const struct ast_expr *call) {
-    const char *best = NULL, *name;
+    const char *best = NULL, *name = shipped_with(call->text);
+    if (name) {
+        fail(checker, call->name_span, "unknown operator or block '%s'; it is a block of <%s>",
+             call->text, name);
+        return;
+    }
     for (size_t i = 0; (name = fe_builtin_name(i)); i++)
         fe_suggest(call->text, name, &best);
     for (int kind = 0; kind < BF_OP_COUNT; kind++)

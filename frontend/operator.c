@@ -377,6 +377,17 @@ static void set_by_position(struct matching *match, const struct ast_arg **arg,
         set_attr(match, attr, first, &value);
 }
 
+/* A value that could not be evaluated takes a place all the same. */
+static void skip_place(struct matching *match) {
+    while (match->next_arg < match->info->arg_count &&
+           match->info->args[match->next_arg].presence == BF_OPTIONAL)
+        match->next_arg++;
+    if (match->next_arg < match->info->arg_count)
+        match->next_arg++;
+    else
+        match->next_attr++;
+}
+
 static void match_arg(struct matching *match, const struct ast_arg **arg,
                       const struct fe_value *first) {
     const struct ast_arg *given = *arg;
@@ -399,7 +410,7 @@ static void match_arg(struct matching *match, const struct ast_arg **arg,
     if (value.kind == FE_BROKEN)
         match->broken = true;
     if (value.kind == FE_BROKEN && !name)
-        match->next_arg++; /* it took a place, whatever it was */
+        skip_place(match);
     else if (value.kind != FE_BROKEN && name)
         set_by_name(match, name, given, &value);
     else if (value.kind != FE_BROKEN)

@@ -19,6 +19,15 @@ void fe_parse_error(struct fe_parse *parse, struct ast_span span, const char *fo
     bf_text_free(&text);
 }
 
+void fe_parse_bad_character(struct fe_parse *parse, struct ast_span span, const char *text,
+                            const char *hint) {
+    uint32_t last = parse->bad_character;
+    parse->bad_character = span.end;
+    parse->failed = true;
+    if (!last || memchr(parse->text + last, '\n', span.begin - last))
+        fe_parse_error(parse, span, "unexpected character '%.4s'%s", text, hint);
+}
+
 void fe_parse_too_deep(struct fe_parse *parse, struct ast_span span) {
     if (!parse->too_deep)
         fe_parse_error(parse, span, "this is nested deeper than %d levels", AST_MAX_DEPTH);
@@ -78,6 +87,8 @@ static void describe(struct bf_text *text, const char *const *expected, int coun
     bool expression = expects(expected, count, "an integer");
     bool statement = expects(expected, count, "'input'");
     bool declaration = expects(expected, count, "'network'");
+    /* In a list of arguments or parameters a comma is more likely to be missing than a value. */
+    bool list = expects(expected, count, "')'") && expects(expected, count, "','");
     if (statement)
         words[used++] = "a statement";
     else if (expression)
@@ -91,7 +102,8 @@ static void describe(struct bf_text *text, const char *const *expected, int coun
                 (statement && is_one_of(expected[i], statement_starts)) ||
                 (declaration && is_one_of(expected[i], declaration_starts)) ||
                 (pass == 0 && is_one_of(expected[i], continuations)) ||
-                !strcmp(expected[i], "end of file"))
+                (statement && !strcmp(expected[i], "'else'")) ||
+                (list && !strcmp(expected[i], "'='")) || !strcmp(expected[i], "end of file"))
                 continue;
             words[used++] = expected[i];
         }
@@ -126,7 +138,7 @@ static const char *advice(const struct fe_parse *parse, const char *const *expec
         return "; the logical operator is &&";
     if (spells(parse, parse->previous, "or") || spells(parse, parse->current, "or"))
         return "; the logical operator is ||";
-    if (spells(parse, parse->previous, "def") || spells(parse, parse->previous, "class"))
+    if (spells(parse, parse->current, "def") || spells(parse, parse->current, "class"))
         return "; a block begins with 'block'";
     return "";
 }
@@ -140,7 +152,7 @@ void fe_parse_unexpected(struct fe_parse *parse, const char *const *expected, in
     describe(&wanted, expected, count);
     bool at_end = parse->current.begin >= parse->size;
     const char *hint = advice(parse, expected, count);
-    if (wanted.length && !at_end && !expects(expected, count, "an integer") &&
+    if (expects(expected, count, "';'") && !expects(expected, count, "an integer") && !at_end &&
         on_different_lines(parse)) {
         struct ast_span behind = {parse->file, parse->previous.end, parse->previous.end};
         quote(parse, parse->previous, &found);

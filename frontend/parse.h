@@ -23,9 +23,10 @@ struct fe_parse {
     struct ast_span previous; /* the one before it */
     struct fe_bracket open[AST_MAX_DEPTH];
     unsigned open_count;
-    bool failed;   /* an error was reported */
-    bool stopped;  /* no use to go on: the scanner says end of file from now on */
-    bool too_deep; /* reported */
+    uint32_t bad_character; /* behind the last one; 0: none so far */
+    bool failed;            /* an error was reported */
+    bool stopped;           /* no use to go on: the scanner says end of file from now on */
+    bool too_deep;          /* reported */
     struct ast_file result;
     struct ast_include **include_tail;
     struct ast_decl **decl_tail;
@@ -39,6 +40,9 @@ bool fe_parse_file(struct bf_arena *arena, struct fe_report *report, uint32_t fi
 /* Reports and sets parse->failed. */
 void fe_parse_error(struct fe_parse *parse, struct ast_span span, const char *format, ...)
     BF_PRINTF(3, 4);
+/* The same for a character that no token begins with: once a line. */
+void fe_parse_bad_character(struct fe_parse *parse, struct ast_span span, const char *text,
+                            const char *hint);
 /* "expected ';', found 'x'" at the current token, or "expected ';' after 'y'" behind the one before
  * it where that reads better. `expected` holds the names of all tokens that could come here. */
 void fe_parse_unexpected(struct fe_parse *parse, const char *const *expected, int count);

@@ -298,6 +298,8 @@ stmt: INPUT NAME ':' NAME dimensions ';' {
         $$->body = $9;
         finished(parse, $$);
       }
+    | IF '(' error ')' stmt                    { $$ = NULL; }
+    | FOR '(' error ')' stmt                   { $$ = NULL; }
     | RETURN exprs ';' {
         $$ = statement(parse, AST_RETURN, @$);
         $$->items = $2.head;

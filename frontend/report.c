@@ -105,6 +105,7 @@ bool fe_warning(struct fe_report *report, struct ast_span span, const char *form
     fe_mark_reported(report, span);
     va_list args;
     va_start(args, format);
+    report->warned = true;
     say(report, BF_WARNING, span, format, args);
     va_end(args);
     return true;

@@ -25,7 +25,8 @@ struct fe_report {
         struct ast_span *data;
         size_t count, capacity;
     } reported;
-    bool muted; /* the last message was a repetition: its notes are dropped */
+    bool warned; /* at least once */
+    bool muted;  /* the last message was a repetition: its notes are dropped */
 };
 
 void fe_report_init(struct fe_report *report, struct bf_sources *sources, struct bf_diags *diags);

@@ -102,11 +102,29 @@ static void run_output(struct fe_sema *sema, struct fe_frame *frame, const struc
         fe_mark_reported(&sema->report, stmt->span);
 }
 
+/* Names that statements would have bound, had their condition or bounds not been wrong, become
+ * broken, so that nothing is reported for them. */
+static void break_targets(struct fe_frame *frame, const struct ast_stmt *body) {
+    for (const struct ast_stmt *stmt = body; stmt; stmt = stmt->next) {
+        for (const struct ast_item *t = stmt->kind == AST_ASSIGN ? stmt->items : NULL; t;
+             t = t->next)
+            fe_bind(frame, t->value->text, fe_broken(), t->value->span, false);
+        if (stmt->kind == AST_RETURN && !frame->returned) {
+            frame->result = fe_broken();
+            frame->returned = true;
+        }
+        break_targets(frame, stmt->body);
+        break_targets(frame, stmt->else_body);
+    }
+}
+
 static void run_for(struct fe_sema *sema, struct fe_frame *frame, const struct ast_stmt *stmt) {
     int64_t low, high;
     if (!fe_eval_int(sema, frame, stmt->value, "the bound of a loop", &low) ||
-        !fe_eval_int(sema, frame, stmt->high, "the bound of a loop", &high))
+        !fe_eval_int(sema, frame, stmt->high, "the bound of a loop", &high)) {
+        break_targets(frame, stmt->body);
         return;
+    }
     const struct fe_binding *outer = fe_find(frame, stmt->name.text);
     if (outer && outer->bound) {
         fe_wrong(sema, frame, stmt->name.span,
@@ -114,6 +132,7 @@ static void run_for(struct fe_sema *sema, struct fe_frame *frame, const struct a
                  "the loop variable",
                  stmt->name.text);
         fe_note(&sema->report, outer->span, "it is bound here");
+        break_targets(frame, stmt->body);
         return;
     }
     for (int64_t i = low; i < high && !frame->returned; i++) {
@@ -151,22 +170,6 @@ static void run_return(struct fe_sema *sema, struct fe_frame *frame, const struc
         frame->result = fe_list_of(sema, FE_TUPLE, values.data, values.count);
     frame->returned = true;
     free(values.data);
-}
-
-/* After a condition that could not be evaluated neither branch runs; names that they would have
- * bound become broken, so that nothing is reported for them. */
-static void break_targets(struct fe_frame *frame, const struct ast_stmt *body) {
-    for (const struct ast_stmt *stmt = body; stmt; stmt = stmt->next) {
-        for (const struct ast_item *t = stmt->kind == AST_ASSIGN ? stmt->items : NULL; t;
-             t = t->next)
-            fe_bind(frame, t->value->text, fe_broken(), t->value->span, false);
-        if (stmt->kind == AST_RETURN && !frame->returned) {
-            frame->result = fe_broken();
-            frame->returned = true;
-        }
-        break_targets(frame, stmt->body);
-        break_targets(frame, stmt->else_body);
-    }
 }
 
 static void run_one(struct fe_sema *sema, struct fe_frame *frame, const struct ast_stmt *stmt) {
@@ -374,7 +377,7 @@ static void warn_dead(struct fe_sema *sema) {
 
 static void run_network(struct fe_sema *sema, const struct ast_decl *network) {
     struct fe_frame frame = {.decl = network, .call = network->name.span, .path = ""};
-    unsigned errors = sema->report.diags->errors, warnings = sema->report.diags->warnings;
+    unsigned errors = sema->report.diags->errors;
     sema->net = bf_net_create(network->name.text);
     check_defines(sema, network);
     for (const struct ast_param *p = network->params; p; p = p->next)
@@ -384,7 +387,7 @@ static void run_network(struct fe_sema *sema, const struct ast_decl *network) {
     if (errors == sema->report.diags->errors && !sema->net->outputs.count)
         fe_error(&sema->report, network->name.span,
                  "network '%s' has no output; write 'output y = ...;'", network->name.text);
-    else if (errors == sema->report.diags->errors && !warnings)
+    else if (errors == sema->report.diags->errors && !sema->report.warned)
         warn_dead(sema);
     free(frame.bindings.data);
 }
