@@ -69,5 +69,7 @@ extern const struct bf_device bf_device_ref, bf_device_sim;
 
 /* NULL if there is none of that name. */
 const struct bf_device *bf_device_find(const char *name);
+/* Device number `index`; NULL after the last. */
+const struct bf_device *bf_device_at(size_t index);
 
 #endif
