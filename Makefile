@@ -49,7 +49,7 @@ ARCHIVES     := $(PARTS:%=$(BUILD)/libbf%.a)
 
 MAINS    := $(wildcard frontend/driver/main_*.c runtime/main_*.c)
 PROGRAMS := $(patsubst main_%.c,$(BUILD)/%,$(notdir $(MAINS)))
-UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
+UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c test/fuzz/*.c))
 
 all: $(ARCHIVES) $(BUILD)/libbfrt.so $(PROGRAMS)
 
@@ -139,9 +139,10 @@ ASAN := BUILD=build-asan CFLAGS="-O1 -g -fno-omit-frame-pointer" \
         SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
 asan: deps
 	$(again) $(ASAN) check-all
-fuzz-images:
-	$(again) $(ASAN) build-asan/test/fuzz/images
-	build-asan/test/fuzz/images $(COUNT)
+FUZZERS = $(patsubst %.c,build-asan/%,$(wildcard test/fuzz/*.c))
+fuzz-images: deps
+	$(again) $(ASAN) $(FUZZERS)
+	@set -e; for fuzzer in $(FUZZERS); do echo $$fuzzer; $$fuzzer $(COUNT); done
 
 demo: deps
 	$(again) all

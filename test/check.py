@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs tests and ends with `N passed, N failed`: check.py BUILD [unit] [lit] [python] [includes]
 
-unit      each program BUILD/test/unit/test_* made from test/unit/test_*.c (counts one a program)
+unit      the program made from each test/unit/test_*.c, and briefly from each test/fuzz/*.c (one
+          a program)
 lit       everything under test/lit, with FileCheck (one a test)
 python    each test/python/test_*.py, with unittest (one a test method)
 includes  the rule who may include whom (one)
@@ -47,9 +48,10 @@ def each(names, check):
 
 def unit(build):
     def check(source):
-        status, output = run([os.path.join(build, source[:-2])])
+        program = os.path.join(build, source[:-2])
+        status, output = run([program, "2000"] if "fuzz" in source else [program])
         return int(status == 0), int(status != 0), f"{output}exit status {status}\n"
-    return each(sorted(glob.glob("test/unit/test_*.c")), check)
+    return each(sorted(glob.glob("test/unit/test_*.c") + glob.glob("test/fuzz/*.c")), check)
 
 
 def python(build):
