@@ -160,4 +160,124 @@ static inline struct bf_cal mini_from_acc(unsigned d, unsigned acc) {
     return cal;
 }
 
+/* ---- programs ---- */
+
+/* LOAD of `words` words at context word 0 from scratchpad `spm` on, PE p at p x words. */
+static inline struct bf_descriptor *mini_load(struct mini *m, unsigned id, unsigned pe,
+                                              uint32_t spm, unsigned words) {
+    struct bf_descriptor *d = mini_block(m, id, "load");
+    m->blocks[m->kernel.block_count - 1].pes = UINT64_C(1) << pe;
+    d->trips[0] = (uint16_t)words;
+    d->mem.ram_delta[0] = 1;
+    d->mem.spm = spm + pe * words;
+    d->mem.spm_delta[0] = 1;
+    return d;
+}
+
+/* One PE: y = 2 x for two rows of four tiles, one tile an iteration, through LOAD, CAL, STORE. */
+static inline struct mini *mini_doubling(void) {
+    struct mini *m = mini_create();
+    m->launch[0].trips[0] = 2;
+    m->launch[0].trips[1] = 2;
+    struct bf_descriptor *d = mini_load(m, 32, 0, 0, 4);
+    d->target[0] = 0;
+    d->mem.iteration_delta[0] = 4;
+    d->mem.iteration_delta[1] = 4;
+    d = mini_block(m, 0, "double");
+    m->blocks[1].pes = 1;
+    d->trips[0] = 4;
+    d->need = 1;
+    d->target[0] = 56;
+    d->cal.delta[0][0] = 1;
+    mini_cal(m, mini_scale(8, 0, BF_B_TWO));
+    d = mini_block(m, 56, "store");
+    m->blocks[2].pes = 1;
+    d->trips[0] = 4;
+    d->need = 1;
+    d->mem.ram = 8;
+    d->mem.ram_delta[0] = 1;
+    d->mem.spm = 64;
+    d->mem.spm_delta[0] = 1;
+    d->mem.iteration_delta[0] = 4;
+    d->mem.iteration_delta[1] = 4;
+    mini_dma(m, BF_DMA_LOAD, 0, 0, 4, 16);
+    mini_dma(m, BF_DMA_STORE, 4096, 64, 4, 16);
+    mini_sequence(m, 1);
+    for (unsigned k = 0; k < 64; k++)
+        mini_put(m, 0, k, k + 1);
+    return m;
+}
+
+/* Each PE sends word k to PE k, into its own place there; then the words go out. */
+static inline struct mini *mini_all_to_all(void) {
+    struct mini *m = mini_create();
+    for (unsigned pe = 0; pe < 4; pe++)
+        mini_load(m, 32, pe, 0, 4)->target[0] = 48;
+    struct bf_descriptor *d = mini_block(m, 48, "exchange");
+    d->need = 1;
+    d->trips[1] = 4;
+    d->flow.width = 2;
+    d->flow.destination = 8;
+    d->flow.token = 56;
+    d = mini_block(m, 56, "store");
+    m->kernel.block_count--;
+    for (unsigned pe = 0; pe < 4; pe++) {
+        struct bf_block *block = &m->blocks[m->kernel.block_count++];
+        *block = m->blocks[5];
+        block->pes = UINT64_C(1) << pe;
+        block->id = 56;
+        block->d = *d;
+        block->d.unit = BF_UNIT_STORE;
+        block->d.need = 4;
+        block->d.trips[0] = 4;
+        block->d.mem.ram = 8;
+        block->d.mem.ram_delta[0] = 1;
+        block->d.mem.spm = 64 + 4 * pe;
+        block->d.mem.spm_delta[0] = 1;
+    }
+    mini_dma(m, BF_DMA_LOAD, 0, 0, 4, 16);
+    mini_dma(m, BF_DMA_STORE, 4096, 64, 4, 16);
+    mini_sequence(m, 1);
+    for (unsigned k = 0; k < 64; k++)
+        mini_put(m, 0, k, k + 1);
+    return m;
+}
+
+/* One iteration a weight set: y = w[i] x, sets of one word, alternating halves. */
+static inline struct mini *mini_weighted(void) {
+    struct mini *m = mini_doubling();
+    m->launch[0].window = 4;
+    m->blocks[1].d.cal.uses_weights = true;
+    m->segment.count = 0;
+    m->blocks[1].d.cal.length = 0;
+    m->kernel.block_count = 2;
+    struct bf_cal cal = mini_fma(8, 0, 1, 0);
+    cal.c_class = BF_CLASS_SPECIAL;
+    cal.c = BF_C_LANE << 8 | 2; /* + lane 3 of the same word */
+    mini_cal(m, cal);
+    m->kernel.block_count = 3;
+    struct bf_descriptor *d = mini_block(m, 33, "weights");
+    m->blocks[3].pes = 1;
+    d->mem.weights = true;
+    d->mem.relative = false;
+    d->mem.row = true;
+    d->mem.spm = 128;
+    d->mem.iteration_delta[0] = 1;
+    d->mem.iteration_delta[1] = 1;
+    m->dmas[2] = m->dmas[1];
+    m->dmas[1] = (struct bf_dma){.kind = BF_DMA_LOAD,
+                                 .dram = 1024,
+                                 .pitch = 8,
+                                 .rows = 4,
+                                 .cols = 4,
+                                 .spm = 128,
+                                 .width = 4};
+    m->program.dma_count = 3;
+    m->program.sequence_count = 0;
+    mini_sequence(m, 2);
+    for (unsigned k = 0; k < 16; k++)
+        mini_put(m, 1024, k, k);
+    return m;
+}
+
 #endif

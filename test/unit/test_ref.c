@@ -23,55 +23,9 @@ static void must_fail(struct mini *m, const char *first, const char *second) {
     free(m);
 }
 
-/* LOAD of `words` words at context word 0 from scratchpad `spm` on, PE p at p x words. */
-static struct bf_descriptor *load(struct mini *m, unsigned id, unsigned pe, uint32_t spm,
-                                  unsigned words) {
-    struct bf_descriptor *d = mini_block(m, id, "load");
-    m->blocks[m->kernel.block_count - 1].pes = UINT64_C(1) << pe;
-    d->trips[0] = (uint16_t)words;
-    d->mem.ram_delta[0] = 1;
-    d->mem.spm = spm + pe * words;
-    d->mem.spm_delta[0] = 1;
-    return d;
-}
-
-/* One PE: y = 2 x for two rows of four tiles, one tile an iteration, through LOAD, CAL, STORE. */
-static struct mini *doubling(void) {
-    struct mini *m = mini_create();
-    m->launch[0].trips[0] = 2;
-    m->launch[0].trips[1] = 2;
-    struct bf_descriptor *d = load(m, 32, 0, 0, 4);
-    d->target[0] = 0;
-    d->mem.iteration_delta[0] = 4;
-    d->mem.iteration_delta[1] = 4;
-    d = mini_block(m, 0, "double");
-    m->blocks[1].pes = 1;
-    d->trips[0] = 4;
-    d->need = 1;
-    d->target[0] = 56;
-    d->cal.delta[0][0] = 1;
-    mini_cal(m, mini_scale(8, 0, BF_B_TWO));
-    d = mini_block(m, 56, "store");
-    m->blocks[2].pes = 1;
-    d->trips[0] = 4;
-    d->need = 1;
-    d->mem.ram = 8;
-    d->mem.ram_delta[0] = 1;
-    d->mem.spm = 64;
-    d->mem.spm_delta[0] = 1;
-    d->mem.iteration_delta[0] = 4;
-    d->mem.iteration_delta[1] = 4;
-    mini_dma(m, BF_DMA_LOAD, 0, 0, 4, 16);
-    mini_dma(m, BF_DMA_STORE, 4096, 64, 4, 16);
-    mini_sequence(m, 1);
-    for (unsigned k = 0; k < 64; k++)
-        mini_put(m, 0, k, k + 1);
-    return m;
-}
-
 static void iterations_walk_through_the_scratchpad(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     run(m);
     for (unsigned k = 0; k < 64; k++)
         assert_true(mini_get(m, 4096, k) == 2.0 * (k + 1));
@@ -88,7 +42,7 @@ static void iterations_walk_through_the_scratchpad(void **state) {
 
 static void uneven_iteration_levels(void **state) {
     (void)state;
-    struct mini *m = doubling(); /* the tiles are read in the order 0, 1, 3, 0 */
+    struct mini *m = mini_doubling(); /* the tiles are read in the order 0, 1, 3, 0 */
     m->blocks[0].d.mem.iteration_delta[1] = 8;
     m->blocks[0].d.mem.iteration_delta[0] = 4;
     m->launch[0].trips[0] = 2;
@@ -112,7 +66,7 @@ static void uneven_iteration_levels(void **state) {
 
 static void row_access_transposes(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->blocks[0].d.mem.row = true;
     run(m);
     for (unsigned tile = 0; tile < 4; tile++)
@@ -125,7 +79,7 @@ static void row_access_transposes(void **state) {
 
 static void load_reverses_and_store_masks(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->blocks[0].d.mem.reverse = 2;
     m->blocks[2].d.mem.reverse = BF_LANES_REST;
     run(m);
@@ -142,45 +96,10 @@ static void load_reverses_and_store_masks(void **state) {
     free(m);
 }
 
-/* Each PE sends word k to PE k, into its own place there; then the words go out. */
-static struct mini *all_to_all(void) {
-    struct mini *m = mini_create();
-    for (unsigned pe = 0; pe < 4; pe++)
-        load(m, 32, pe, 0, 4)->target[0] = 48;
-    struct bf_descriptor *d = mini_block(m, 48, "exchange");
-    d->need = 1;
-    d->trips[1] = 4;
-    d->flow.width = 2;
-    d->flow.destination = 8;
-    d->flow.token = 56;
-    d = mini_block(m, 56, "store");
-    m->kernel.block_count--;
-    for (unsigned pe = 0; pe < 4; pe++) {
-        struct bf_block *block = &m->blocks[m->kernel.block_count++];
-        *block = m->blocks[5];
-        block->pes = UINT64_C(1) << pe;
-        block->id = 56;
-        block->d = *d;
-        block->d.unit = BF_UNIT_STORE;
-        block->d.need = 4;
-        block->d.trips[0] = 4;
-        block->d.mem.ram = 8;
-        block->d.mem.ram_delta[0] = 1;
-        block->d.mem.spm = 64 + 4 * pe;
-        block->d.mem.spm_delta[0] = 1;
-    }
-    mini_dma(m, BF_DMA_LOAD, 0, 0, 4, 16);
-    mini_dma(m, BF_DMA_STORE, 4096, 64, 4, 16);
-    mini_sequence(m, 1);
-    for (unsigned k = 0; k < 64; k++)
-        mini_put(m, 0, k, k + 1);
-    return m;
-}
-
 static void exchange_transposes_over_pes(void **state) {
     (void)state;
     for (unsigned mode = BF_FLOW_XOR; mode <= BF_FLOW_ABS; mode++) {
-        struct mini *m = all_to_all();
+        struct mini *m = mini_all_to_all();
         m->blocks[4].d.flow.mode = (uint8_t)mode;
         run(m);
         for (unsigned r = 0; r < 4; r++)
@@ -194,41 +113,9 @@ static void exchange_transposes_over_pes(void **state) {
     }
 }
 
-/* One iteration a weight set: y = w[i] x, sets of one word, alternating halves. */
 static void weight_sets_follow_the_groups(void **state) {
     (void)state;
-    struct mini *m = doubling();
-    m->launch[0].window = 4;
-    m->blocks[1].d.cal.uses_weights = true;
-    m->segment.count = 0;
-    m->blocks[1].d.cal.length = 0;
-    m->kernel.block_count = 2;
-    struct bf_cal cal = mini_fma(8, 0, 1, 0);
-    cal.c_class = BF_CLASS_SPECIAL;
-    cal.c = BF_C_LANE << 8 | 2; /* + lane 3 of the same word */
-    mini_cal(m, cal);
-    m->kernel.block_count = 3;
-    struct bf_descriptor *d = mini_block(m, 33, "weights");
-    m->blocks[3].pes = 1;
-    d->mem.weights = true;
-    d->mem.relative = false;
-    d->mem.row = true;
-    d->mem.spm = 128;
-    d->mem.iteration_delta[0] = 1;
-    d->mem.iteration_delta[1] = 1;
-    m->dmas[2] = m->dmas[1];
-    m->dmas[1] = (struct bf_dma){.kind = BF_DMA_LOAD,
-                                 .dram = 1024,
-                                 .pitch = 8,
-                                 .rows = 4,
-                                 .cols = 4,
-                                 .spm = 128,
-                                 .width = 4};
-    m->program.dma_count = 3;
-    m->program.sequence_count = 0;
-    mini_sequence(m, 2);
-    for (unsigned k = 0; k < 16; k++)
-        mini_put(m, 1024, k, k);
+    struct mini *m = mini_weighted();
     run(m);
     for (unsigned r = 0; r < 4; r++)
         for (unsigned c = 0; c < 16; c++)
@@ -239,7 +126,7 @@ static void weight_sets_follow_the_groups(void **state) {
 
 static void swap_takes_the_other_operand(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->segment.count = 0;
     m->kernel.block_count = 2;
     struct bf_descriptor *d = &m->blocks[1].d;
@@ -294,7 +181,7 @@ static void chain_keeps_accumulators(void **state) {
     (void)state;
     struct mini *m = mini_create();
     m->launch[0].trips[0] = 4;
-    struct bf_descriptor *d = load(m, 32, 0, 0, 4);
+    struct bf_descriptor *d = mini_load(m, 32, 0, 0, 4);
     d->target[0] = 3;
     d->mem.iteration_delta[0] = 4;
     static const char *const names[3] = {"first", "add", "round"};
@@ -338,7 +225,7 @@ static void chain_keeps_accumulators(void **state) {
 static void strict_runs_in_index_order(void **state) {
     (void)state;
     for (unsigned strict = 0; strict < 2; strict++) {
-        struct mini *m = doubling();
+        struct mini *m = mini_doubling();
         m->launch[0].strict = strict;
         m->kernel.block_count = 3;
         m->blocks[0].d.target[1] = 1;
@@ -359,7 +246,7 @@ static void strict_runs_in_index_order(void **state) {
 
 static void f32_travels_as_two_words(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->segment.count = 0;
     m->kernel.block_count = 2;
     m->blocks[1].d.cal.length = 0;
@@ -390,7 +277,7 @@ static void f32_travels_as_two_words(void **state) {
 
 static void gather_reads_rows_by_id(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     static const int32_t ids[4] = {3, 0, 3, 1};
     memcpy(m->dram + 2048, ids, sizeof ids);
     m->dmas[0].kind = BF_DMA_GATHER;
@@ -405,7 +292,7 @@ static void gather_reads_rows_by_id(void **state) {
 
 static void pads_are_zero(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->dmas[0].rows = 3;
     m->dmas[0].cols = 14;
     m->dmas[0].pad = true;
@@ -425,7 +312,7 @@ static void pads_are_zero(void **state) {
 
 static void surplus_token_traps(void **state) {
     (void)state;
-    struct mini *m = all_to_all();
+    struct mini *m = mini_all_to_all();
     for (unsigned pe = 0; pe < 4; pe++)
         m->blocks[5 + pe].d.need = 3;
     must_fail(m, "k0: trap: block 56 \"store\" of PE (", "too many tokens in iteration 0");
@@ -433,14 +320,14 @@ static void surplus_token_traps(void **state) {
 
 static void token_for_an_absent_block_traps(void **state) {
     (void)state;
-    struct mini *m = all_to_all();
+    struct mini *m = mini_all_to_all();
     m->blocks[4].d.flow.token = 57;
     must_fail(m, "k0: trap", "gets a token for block 57, which is absent in iteration 0");
 }
 
 static void address_outside_the_scratchpad_traps(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->blocks[0].d.mem.spm = 1022;
     must_fail(m, "block 32 \"load\" of PE (0,0), iteration 0",
               "scratchpad word 1024 is outside its 1024 words");
@@ -448,14 +335,14 @@ static void address_outside_the_scratchpad_traps(void **state) {
 
 static void deadlock_names_the_circle(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->blocks[0].d.need = 1; /* the LOAD waits for the STORE, which waits for CAL, ... */
     m->blocks[2].d.target[0] = 32;
     must_fail(m,
               "k0: deadlock:\n  block 0 \"double\" of PE (0,0) in iteration 0 has 0 of 1 tokens; "
               "it waits for\n  block 32 \"load\"",
               "  block 0 \"double\" of PE (0,0) in iteration 0: a circle");
-    m = doubling();
+    m = mini_doubling();
     m->blocks[1].d.need = 2;
     must_fail(m, "block 0 \"double\" of PE (0,0) in iteration 0 has 1 of 2 tokens",
               "and nobody is left to send more");
@@ -463,7 +350,7 @@ static void deadlock_names_the_circle(void **state) {
 
 static void bank_without_the_kernel_traps(void **state) {
     (void)state;
-    struct mini *m = doubling();
+    struct mini *m = mini_doubling();
     m->launch[0].bank = 1;
     must_fail(m, "sequencer: trap: launch 0", "bank 1 does not hold kernel k0");
 }
