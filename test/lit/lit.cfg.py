@@ -1,7 +1,8 @@
 # How lit runs the tests of this folder. A test is a file with RUN: lines; bfcc, bfrun, bfas and
 # bfdis come from the build folder, FileCheck and not from LLVM. %{build} and %{top} are the build
-# folder and the checkout, %{python} is a Python with numpy and safetensors. Folders named Inputs
-# hold files that tests share.
+# folder and the checkout, %{python} is a Python with numpy and safetensors, %{cc} the C compiler of
+# the build with the flags that linking with its libraries needs. Folders named Inputs hold files that
+# tests share.
 import os
 import sys
 
@@ -24,4 +25,5 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "CC"):
         config.environment[name] = os.environ[name]
 config.environment["NO_COLOR"] = "1"
 
-config.substitutions += [("%{build}", build), ("%{top}", top), ("%{python}", sys.executable)]
+config.substitutions += [("%{build}", build), ("%{top}", top), ("%{python}", sys.executable),
+                         ("%{cc}", os.environ.get("BF_CC", "gcc"))]
