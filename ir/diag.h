@@ -20,8 +20,8 @@ struct bf_loc {
 };
 
 struct bf_source {
-    char *name;     /* as printed: relative to the main file's folder when included */
-    char *text;     /* NUL-terminated; NULL when only the name is known (resumed from a text) */
+    char *name; /* as printed: relative to the main file's folder when included */
+    char *text; /* NUL-terminated; NULL when only the name is known (resumed from a text) */
     size_t size;
 };
 
@@ -39,18 +39,18 @@ enum bf_severity { BF_ERROR, BF_WARNING, BF_NOTE };
 
 struct bf_diags {
     struct bf_sources *sources;
-    FILE *out;            /* normally stderr */
+    FILE *out; /* normally stderr */
     bool color;
     bool warnings_as_errors;
     unsigned error_limit; /* 20; 0 means no limit */
     unsigned errors, warnings;
-    bool stopped;         /* error_limit was reached */
+    bool stopped; /* error_limit was reached */
 };
 
 /* Prints "FILE:LINE:COL: SEVERITY: message", the source line and a caret line when the source text
  * is known. `length` bytes from loc are underlined with '~' (0 or 1: caret alone); the caret stands
- * at `loc` + `caret` bytes, and COL is the caret's column. A loc with line 0 prints "bfcc: SEVERITY: message". A note belongs to
- * the diagnostic before it and is dropped with it. */
+ * at `loc` + `caret` bytes, and COL is the caret's column. A loc with line 0 prints "bfcc:
+ * SEVERITY: message". A note belongs to the diagnostic before it and is dropped with it. */
 void bf_diag(struct bf_diags *diags, enum bf_severity severity, struct bf_loc loc, unsigned length,
              unsigned caret, const char *format, ...) BF_PRINTF(6, 7);
 

@@ -17,7 +17,7 @@
 
 #if defined(__GNUC__)
 #define BF_PRINTF(string, first) __attribute__((format(printf, string, first)))
-#define BF_NORETURN __attribute__((noreturn))
+#define BF_NORETURN              __attribute__((noreturn))
 #else
 #define BF_PRINTF(string, first)
 #define BF_NORETURN
@@ -27,8 +27,8 @@
 
 enum bf_error_code {
     BF_OK = 0,
-    BF_ERROR_INPUT = 1,     /* the user's file, option or tensor is wrong: exit 1 */
-    BF_ERROR_MACHINE = 2,   /* the program did something the array forbids (trap, deadlock): exit 1 */
+    BF_ERROR_INPUT = 1,   /* the user's file, option or tensor is wrong: exit 1 */
+    BF_ERROR_MACHINE = 2, /* the program did something the array forbids (trap, deadlock): exit 1 */
     BF_ERROR_INTERNAL = 70, /* bfcc itself is wrong: exit 70 */
 };
 
@@ -44,9 +44,9 @@ bool bf_fail(struct bf_error *error, enum bf_error_code code, const char *format
 
 /* ---- memory ---- */
 
-void *bf_alloc(size_t size);               /* zeroed; size 0 gives a unique pointer */
-void *bf_resize(void *old, size_t size);   /* realloc */
-char *bf_strdup(const char *s);            /* NULL gives NULL */
+void *bf_alloc(size_t size);             /* zeroed; size 0 gives a unique pointer */
+void *bf_resize(void *old, size_t size); /* realloc */
+char *bf_strdup(const char *s);          /* NULL gives NULL */
 char *bf_strndup(const char *s, size_t n);
 BF_NORETURN void bf_out_of_memory(size_t size);
 
