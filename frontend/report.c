@@ -98,17 +98,13 @@ bool fe_error(struct fe_report *report, struct ast_span span, const char *format
     return true;
 }
 
-bool fe_warning(struct fe_report *report, struct ast_span span, const char *format, ...) {
-    report->muted = fe_was_reported(report, span);
-    if (report->muted)
-        return false;
-    fe_mark_reported(report, span);
+void fe_warning(struct fe_report *report, struct ast_span span, const char *format, ...) {
     va_list args;
     va_start(args, format);
+    report->muted = false;
     report->warned = true;
     say(report, BF_WARNING, span, format, args);
     va_end(args);
-    return true;
 }
 
 void fe_note(struct fe_report *report, struct ast_span span, const char *format, ...) {

@@ -37,16 +37,16 @@ struct bf_loc fe_loc(struct fe_report *report, struct ast_span span);
 /* Bytes of the span that lie on its first line: what a message underlines. */
 unsigned fe_underline(struct fe_report *report, struct ast_span span);
 
-/* Whether an error or a warning was reported for exactly this span. */
+/* Whether an error was reported for exactly this span. */
 bool fe_was_reported(const struct fe_report *report, struct ast_span span);
 /* Notes that one was. */
 void fe_mark_reported(struct fe_report *report, struct ast_span span);
 
-/* Report unless the span was reported before; then a note that follows is dropped as well.
- * fe_error and fe_warning return whether they reported. */
+/* Reports unless the span was reported before; then a note that follows is dropped as well. Returns
+ * whether it did. */
 bool fe_error(struct fe_report *report, struct ast_span span, const char *format, ...)
     BF_PRINTF(3, 4);
-bool fe_warning(struct fe_report *report, struct ast_span span, const char *format, ...)
+void fe_warning(struct fe_report *report, struct ast_span span, const char *format, ...)
     BF_PRINTF(3, 4);
 void fe_note(struct fe_report *report, struct ast_span span, const char *format, ...)
     BF_PRINTF(3, 4);

@@ -29,7 +29,9 @@ void fe_wrong(struct fe_sema *sema, struct fe_frame *frame, struct ast_span span
 static void assign(struct fe_sema *sema, struct fe_frame *frame, const struct ast_name *name,
                    struct fe_value value, bool constant) {
     const struct fe_binding *old = fe_find(frame, name->text);
-    if (old && old->constant && old->bound) {
+    bool again = old && constant && old->span.file == name->span.file &&
+                 old->span.begin == name->span.begin; /* the same statement, in a loop */
+    if (old && old->constant && old->bound && !again) {
         fe_wrong(sema, frame, name->span, "'%s' is constant and can't be assigned to", name->text);
         fe_note(&sema->report, old->span, "it is bound here");
         return;
@@ -58,18 +60,13 @@ static void run_assign(struct fe_sema *sema, struct fe_frame *frame, const struc
 }
 
 static void run_input(struct fe_sema *sema, struct fe_frame *frame, const struct ast_stmt *stmt) {
-    static const char *const names[] = {"f16", "f32", "i32", "u8"};
     enum bf_dtype dtype;
     int64_t dims[BF_VALUE_RANK];
     unsigned rank = 0;
     bool good = bf_dtype_find(stmt->type.text, &dtype);
-    if (!good) {
-        const char *best = NULL;
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-            fe_suggest(stmt->type.text, names[i], &best);
+    if (!good)
         fe_wrong(sema, frame, stmt->type.span, "unknown type '%s'; there are f16, f32, i32 and u8",
                  stmt->type.text);
-    }
     for (const struct ast_item *item = stmt->items; item; item = item->next) {
         int64_t size = 0;
         if (rank == BF_VALUE_RANK) {
