@@ -1,18 +1,13 @@
-/* device.c - the list of devices, and memory for what they count. See device.h. */
-#include "runtime/device.h"
-
+/* device.c - the list of devices, and their statistics. */
 #include <stdlib.h>
 
-static const struct bf_device *const devices[] = {&bf_device_ref, &bf_device_sim};
-enum { DEVICES = sizeof devices / sizeof *devices };
+#include "runtime/device.h"
 
-const struct bf_device *bf_device_at(size_t index) {
-    return index < DEVICES ? devices[index] : NULL;
-}
+static const struct bf_device *const devices[] = {&bf_device_ref, &bf_device_sim};
 
 const struct bf_device *bf_device_find(const char *name) {
-    for (size_t i = 0; i < DEVICES; i++)
-        if (strcmp(devices[i]->name, name) == 0)
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+        if (!strcmp(devices[i]->name, name))
             return devices[i];
     return NULL;
 }
