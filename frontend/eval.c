@@ -33,7 +33,8 @@ const char *fe_describe(struct fe_sema *sema, const struct fe_value *value) {
 struct fe_value fe_list_of(struct fe_sema *sema, enum fe_kind kind, const struct fe_value *items,
                            size_t count) {
     struct fe_value *copy = bf_arena_alloc(&sema->arena, count * sizeof *copy + 1);
-    memcpy(copy, items, count * sizeof *copy);
+    if (count)
+        memcpy(copy, items, count * sizeof *copy);
     return (struct fe_value){.kind = kind, .list = {copy, count}};
 }
 
