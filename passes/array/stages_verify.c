@@ -1,0 +1,368 @@
+/* stages_verify.c - the value check of butterflies and FFTs, exact and in isl, on what was emitted.
+ *
+ * A layout says where the elements of an array lie: Loc = { X[digits] -> [pe, word] }. From the emitted
+ * code come
+ *     C = { [pe, word written] -> [pe, word read] }   a block's bodies, through accumulators
+ *     F = { [pe, word] -> [pe, word] }                a FLOW block's descriptor
+ * and from the poly statement E = W^-1 . R, result element -> elements it depends on. Checked:
+ *     stage      C = Loc^-1 . E . Loc           both ways: nothing missing, nothing wrong
+ *     exchange   F = Loc_before^-1 . Loc_after
+ *     weights    the n-th body reads the lanes of the n-th butterflies
+ *     LOAD, STORE  every word meets the scratchpad word of its element
+ * A FLOW counts k = counter XOR self over all of the field, so that { self -> k } is all pairs.
+ * Sample, lane and stack digits are 0 throughout: every access is the same for each of them.
+ */
+#include <stdlib.h>
+
+#include "ir/stages.h"
+#include "passes/array/stages.h"
+#include "passes/array/tiles.h"
+
+struct verify {
+    struct bf_map *map;
+    struct bf_plan *plan;
+    struct bf_diags *diags;
+    const struct bf_kernel *code;
+    isl_ctx *isl;
+    int64_t g, words;
+};
+
+/* ---- layouts as relations ---- */
+
+/* Reads printf'd isl text. */
+static __isl_give isl_map *read_map(struct verify *v, struct bf_text *text) {
+    isl_map *map = isl_map_read_from_str(v->isl, text->data);
+    bf_text_free(text);
+    return map;
+}
+
+/* { [digits] -> [pe, word] }, with the digits that are not of the element 0. */
+static __isl_give isl_map *location(struct verify *v, const struct bf_layout *layout) {
+    const struct bf_poly_kernel *kernel = v->plan->kernel;
+    struct bf_text text = {0}, pe = {0}, word = {0}, box = {0};
+    int64_t set = bf_plan_int(v->plan, "set");
+    bf_text_add(&text, "{ [");
+    for (size_t d = 0; d < kernel->digits.count; d++)
+        bf_text_printf(&text, "%sx%zu", d ? "," : "", d);
+    for (size_t i = 0; i < layout->digits.count; i++) {
+        const struct bf_layout_digit *at = &layout->digits.data[i];
+        int64_t radix = kernel->digits.data[at->digit].radix, fixed = 0;
+        if (at->where == BF_AT_TILE || at->where == BF_AT_LANE) {
+            fixed = at->position > 0 ? set / at->position % radix : 0;
+            bf_text_printf(&box, " and x%d = %lld", at->digit, (long long)fixed);
+            continue;
+        }
+        bf_text_printf(&box, " and 0 <= x%d < %lld", at->digit, (long long)radix);
+        if (at->where == BF_AT_PE)
+            bf_text_printf(&pe, " + %lldx%d", 1LL << at->position, at->digit);
+        else
+            bf_text_printf(&word, " + %lldx%d", (long long)at->position, at->digit);
+    }
+    bf_text_printf(&text, "] -> [0%s, 0%s] : 0 = 0%s }", pe.data ? pe.data : "",
+                   word.data ? word.data : "", box.data);
+    bf_text_free(&pe);
+    bf_text_free(&word);
+    bf_text_free(&box);
+    return read_map(v, &text);
+}
+
+/* ---- dataflow of a body ---- */
+
+/* Words of the RAM that a value depends on, as operand addresses. */
+struct reads {
+    int64_t word[BF_MAX_BODY * 2];
+    unsigned class[BF_MAX_BODY * 2];
+    int count;
+};
+
+static void add_read(struct reads *reads, int64_t word, unsigned class) {
+    for (int i = 0; i < reads->count; i++)
+        if (reads->word[i] == word && reads->class[i] == class)
+            return;
+    if (reads->count < BF_MAX_BODY * 2) {
+        reads->word[reads->count] = word;
+        reads->class[reads->count++] = class;
+    }
+}
+
+static void add_reads(struct reads *reads, const struct reads *more) {
+    for (int i = 0; i < more->count; i++)
+        add_read(reads, more->word[i], more->class[i]);
+}
+
+static void operand_reads(const struct bf_cal *cal, const struct reads accs[16],
+                          struct reads *result) {
+    result->count = 0;
+    if (cal->a_class == BF_CLASS_SPECIAL)
+        add_reads(result, &accs[cal->a & 15]);
+    else
+        add_read(result, cal->a, cal->a_class);
+    if (cal->c_class != BF_CLASS_SPECIAL)
+        add_read(result, cal->c, cal->c_class);
+    else if (cal->c >> 8 == BF_C_ACC)
+        add_reads(result, &accs[cal->c & 15]);
+}
+
+/* " + 4c0 + 32c1": what a class adds in iteration (c0, c1, c2) of the block. */
+static void add_travel(struct bf_text *text, const struct bf_descriptor *d, unsigned class) {
+    int64_t travel = 0;
+    for (int l = 0; l < BF_LEVELS; l++) {
+        int64_t stride = d->cal.delta[class][l] + travel;
+        bf_text_printf(text, " + %lldc%d", (long long)(d->trips[l] > 1 ? stride : 0), l);
+        travel += (d->trips[l] - 1) * (d->trips[l] > 1 ? stride : 0);
+    }
+}
+
+/* { [pe, written] -> [pe, read] : some iteration of the block }, words of the regions and planes. */
+static __isl_give isl_map *one_flow(struct verify *v, const struct bf_descriptor *d, int64_t to,
+                                    unsigned to_class, int64_t from, unsigned from_class) {
+    struct bf_text text = {0};
+    bf_text_printf(&text, "{ [p, w] -> [p, r] : exists c0, c1, c2 : 0 <= p < %lld and w = %lld",
+                   1LL << v->g, (long long)(to % v->words));
+    add_travel(&text, d, to_class);
+    bf_text_printf(&text, " and r = %lld", (long long)(from % v->words));
+    add_travel(&text, d, from_class);
+    for (int l = 0; l < BF_LEVELS; l++)
+        bf_text_printf(&text, " and 0 <= c%d < %d", l, d->trips[l]);
+    bf_text_add(&text, " }");
+    return read_map(v, &text);
+}
+
+static const struct bf_block *find_block(const struct verify *v, int id) {
+    for (size_t i = 0; i < v->code->block_count; i++)
+        if (v->code->blocks[i].id == id)
+            return &v->code->blocks[i];
+    return NULL;
+}
+
+/* C of a block. Words are counted from the start of their region's plane: regions begin at a
+ * multiple of the words of a plane. */
+static __isl_give isl_map *body_flow(struct verify *v, const struct bf_block *block) {
+    struct reads accs[16] = {0}, reads;
+    isl_map *all = NULL;
+    const uint64_t *words = v->code->segments[0].words + block->d.cal.start;
+    for (unsigned i = 0; i < block->d.cal.length; i++) {
+        struct bf_cal cal;
+        struct bf_error error = {0};
+        if (!bf_cal_decode(words[i], &cal, &error))
+            continue;
+        operand_reads(&cal, accs, &reads);
+        if (cal.dst & BF_DST_ACC)
+            accs[cal.acc] = reads;
+        for (int r = 0; (cal.dst & BF_DST_RAM) && r < reads.count; r++) {
+            isl_map *flow =
+                one_flow(v, &block->d, cal.d, cal.d_class, reads.word[r], reads.class[r]);
+            all = all ? isl_map_union(all, flow) : flow;
+        }
+    }
+    return all;
+}
+
+/* ---- what the poly says ---- */
+
+static __isl_give isl_map *untagged(__isl_take isl_map *map) {
+    map = isl_map_reset_tuple_id(map, isl_dim_in);
+    return isl_map_reset_tuple_id(map, isl_dim_out);
+}
+
+/* E: result element -> element it depends on, planes taken together. */
+static __isl_give isl_map *dependence(const struct bf_stmt *stmt) {
+    isl_map *writes = NULL, *reads = NULL;
+    for (size_t a = 0; a < stmt->accesses.count; a++) {
+        const struct bf_access *access = &stmt->accesses.data[a];
+        if (access->array[0] != 'X' && access->array[0] != 'Y')
+            continue;
+        isl_map **side = access->role == BF_WRITE ? &writes : &reads;
+        isl_map *map = isl_map_reset_tuple_id(isl_map_copy(access->map), isl_dim_out);
+        *side = *side ? isl_map_union(*side, map) : map;
+    }
+    return isl_map_apply_range(isl_map_reverse(writes), reads);
+}
+
+/* A stack digit is free in what the first stage reads; all digits of a layout's relation are 0. */
+static __isl_give isl_map *pad_inputs(const struct bf_poly_kernel *kernel, __isl_take isl_map *e) {
+    isl_size missing = (isl_size)kernel->digits.count - isl_map_dim(e, isl_dim_out);
+    for (size_t d = 0; d < kernel->digits.count && missing > 0; d++) {
+        if (kernel->digits.data[d].name[0] != 'j')
+            continue;
+        e = isl_map_insert_dims(e, isl_dim_out, (unsigned)d, 1);
+        e = isl_map_fix_si(e, isl_dim_out, (unsigned)d, 0);
+        missing--;
+    }
+    return e;
+}
+
+/* ---- the three checks ---- */
+
+/* Elements of a point [pe, word] -> [pe, word] under two layouts, for a message. */
+static bool report(struct verify *v, const char *what, __isl_take isl_map *wrong,
+                   __isl_keep isl_map *loc_out, __isl_keep isl_map *loc_in) {
+    isl_map *point = isl_map_from_basic_map(isl_map_sample(wrong));
+    isl_map *elements = isl_map_apply_domain(isl_map_copy(point),
+                                             isl_map_reverse(isl_map_copy(loc_out)));
+    elements = isl_map_apply_range(elements, isl_map_reverse(isl_map_copy(loc_in)));
+    char *where = isl_map_to_str(point), *which = isl_map_to_str(elements);
+    bf_diag_error(v->diags, v->plan->kernel->loc,
+                  "internal error: value check of %s (%s): %s: [pe, word] %s, elements %s",
+                  v->plan->name, v->plan->kernel->what, what, where ? where : "?",
+                  which ? which : "?");
+    free(where);
+    free(which);
+    isl_map_free(point);
+    isl_map_free(elements);
+    return false;
+}
+
+/* Takes both relations; true if they are equal. */
+static bool same(struct verify *v, const char *missing, const char *surplus,
+                 __isl_take isl_map *emitted, __isl_take isl_map *wanted,
+                 __isl_keep isl_map *loc_out, __isl_keep isl_map *loc_in) {
+    bool ok = true;
+    isl_map *less = isl_map_subtract(isl_map_copy(wanted), isl_map_copy(emitted));
+    isl_map *more = isl_map_subtract(emitted, wanted);
+    if (isl_map_is_empty(less) != isl_bool_true)
+        ok = report(v, missing, isl_map_copy(less), loc_out, loc_in);
+    else if (isl_map_is_empty(more) != isl_bool_true)
+        ok = report(v, surplus, isl_map_copy(more), loc_out, loc_in);
+    isl_map_free(less);
+    isl_map_free(more);
+    return ok;
+}
+
+static bool verify_stage(struct verify *v, const struct bf_block_note *note) {
+    const struct bf_stmt *stmt = &v->plan->kernel->stmts.data[note->stmt];
+    const struct bf_block *block = find_block(v, note->id);
+    char missing[128], surplus[128];
+    snprintf(missing, sizeof missing, "stage %s does not compute a result from an element it needs",
+             stmt->name);
+    snprintf(surplus, sizeof surplus, "stage %s computes a result from the wrong word", stmt->name);
+    isl_map *loc = location(v, &v->plan->layouts.data[note->layout]);
+    isl_map *wanted = untagged(pad_inputs(v->plan->kernel, dependence(stmt)));
+    wanted = isl_map_apply_domain(wanted, isl_map_copy(loc));
+    wanted = isl_map_apply_range(wanted, isl_map_copy(loc));
+    isl_map *emitted = block ? body_flow(v, block) : NULL;
+    if (!emitted)
+        emitted = isl_map_empty(isl_map_get_space(wanted));
+    bool ok = same(v, missing, surplus, emitted, wanted, loc, loc);
+    isl_map_free(loc);
+    return ok;
+}
+
+/* { [pe, word] -> [pe, word] } of a FLOW descriptor, planes apart from each other. */
+static __isl_give isl_map *flow_relation(struct verify *v, const struct bf_descriptor *d,
+                                         int64_t source, int64_t destination) {
+    struct bf_text text = {0};
+    int64_t near[3], far[3], travel_near = 0, travel_far = 0;
+    for (int l = 0; l < BF_LEVELS; l++) {
+        near[l] = d->trips[l] > 1 ? d->flow.source_delta[l] + travel_near : 0;
+        far[l] = d->trips[l] > 1 ? d->flow.destination_delta[l] + travel_far : 0;
+        travel_near += (d->trips[l] - 1) * near[l];
+        travel_far += (d->trips[l] - 1) * far[l];
+    }
+    bf_text_printf(&text,
+                   "{ [p, s] -> [k, d] : exists c0, c1, c2 : 0 <= p < %lld and 0 <= k < %d and "
+                   "s = %lld + %lldk + %lldc0 + %lldc2 and d = %lld + %lldp + %lldc0 + %lldc2 and "
+                   "0 <= c0 < %d and 0 <= c2 < %d and c1 = 0 }",
+                   1LL << v->g, d->trips[1], (long long)(d->flow.source - source),
+                   1LL << d->flow.destination_shift, (long long)near[0], (long long)near[2],
+                   (long long)(d->flow.destination - destination), 1LL << d->flow.self_shift,
+                   (long long)far[0], (long long)far[2], d->trips[0], d->trips[2]);
+    return read_map(v, &text);
+}
+
+static bool verify_exchange(struct verify *v, const struct bf_block_note *note) {
+    const struct bf_block *block = find_block(v, note->id);
+    const struct bf_region *from = bf_plan_region(v->plan, note->from);
+    const struct bf_region *to = bf_plan_region(v->plan, note->to);
+    int64_t planes = bf_plan_int(v->plan, "planes");
+    isl_map *before = location(v, &v->plan->layouts.data[note->layout]);
+    isl_map *after = location(v, &v->plan->layouts.data[note->layout + 1]);
+    isl_map *wanted = isl_map_apply_range(isl_map_reverse(isl_map_copy(before)),
+                                          isl_map_copy(after));
+    struct bf_text lift = {0};
+    bf_text_printf(&lift, "{ [p, w] -> [p, w + %lldq] : 0 <= q < %lld }", (long long)v->words,
+                   (long long)planes);
+    isl_map *planes_map = read_map(v, &lift);
+    /* The plane goes along: lift both ends and keep the pairs of equal planes. */
+    isl_map *lifted = isl_map_empty(isl_map_get_space(wanted));
+    for (int64_t q = 0; q < planes; q++) {
+        struct bf_text shift = {0};
+        bf_text_printf(&shift, "{ [p, w] -> [p, w + %lld] }", (long long)(q * v->words));
+        isl_map *up = read_map(v, &shift);
+        isl_map *one = isl_map_apply_domain(isl_map_copy(wanted), isl_map_copy(up));
+        lifted = isl_map_union(lifted, isl_map_apply_range(one, up));
+    }
+    isl_map_free(wanted);
+    isl_map *emitted = block ? flow_relation(v, &block->d, from->base, to->base)
+                             : isl_map_empty(isl_map_get_space(lifted));
+    isl_map *loc_out = isl_map_apply_range(before, isl_map_copy(planes_map));
+    isl_map *loc_in = isl_map_apply_range(after, planes_map);
+    bool ok = same(v, "a word is not sent to the PE that needs it", "a word is sent to a wrong place",
+                   emitted, lifted, loc_out, loc_in);
+    isl_map_free(loc_out);
+    isl_map_free(loc_in);
+    return ok;
+}
+
+/* The n-th run of a body must read the lanes of its butterflies: they are packed in that order. */
+static bool verify_lanes(struct verify *v, const struct bf_block_note *note) {
+    const struct bf_block *block = find_block(v, note->id);
+    const struct bf_descriptor *d = &block->d;
+    int64_t base = bf_stage_lane_base(v->plan, note->stmt), runs = 1, each = 0;
+    for (int l = 0; l < BF_LEVELS; l++)
+        runs *= d->trips[l];
+    int digit = v->plan->kernel->stmts.data[note->stmt].digit;
+    int64_t radix = v->plan->kernel->digits.data[digit].radix;
+    each = v->words / radix * bf_stage_lanes(v->plan, note->stmt) / runs;
+    bool ok = true;
+    for (int l = 0; l < BF_LEVELS; l++)
+        ok = ok && (d->trips[l] == 1 || d->cal.delta[3][l] == each);
+    for (unsigned i = 0; i < d->cal.length && ok; i++) {
+        struct bf_cal cal;
+        struct bf_error error = {0};
+        ok = bf_cal_decode(v->code->segments[0].words[d->cal.start + i], &cal, &error) &&
+             (cal.b_kind != BF_B_LANE || (cal.b >= base && cal.b < base + each));
+    }
+    return ok || bf_diag_error(v->diags, v->plan->kernel->loc,
+                               "internal error: value check of %s: stage %s reads the weights of "
+                               "another butterfly",
+                               v->plan->name, v->plan->kernel->stmts.data[note->stmt].name);
+}
+
+/* An earlier plan with the same code, layouts and regions proves this one. */
+static bool proved_before(const struct bf_map *map, const struct bf_plan *plan) {
+    for (unsigned i = 0; i < plan->index; i++) {
+        const struct bf_plan *other = map->plans.data[i];
+        if (other->code != plan->code || other->kernel->kind != plan->kernel->kind ||
+            other->first != plan->first || other->last != plan->last ||
+            other->kernel->digits.count != plan->kernel->digits.count)
+            continue;
+        bool same_set = bf_plan_int(other, "set") == bf_plan_int(plan, "set");
+        bool same_n = bf_ints_get(&other->kernel->attrs, "n") ==
+                      bf_ints_get(&plan->kernel->attrs, "n");
+        if (same_set && same_n && other->kernel->stmts.count == plan->kernel->stmts.count)
+            return true;
+    }
+    return false;
+}
+
+bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    struct verify v = {.map = map,
+                       .plan = plan,
+                       .diags = diags,
+                       .code = &map->program->kernels[plan->code],
+                       .isl = map->poly->isl,
+                       .g = bf_plan_int(plan, "pe_bits"),
+                       .words = bf_plan_int(plan, "words")};
+    if (proved_before(map, plan))
+        return true;
+    bool ok = true;
+    for (size_t i = 0; i < plan->notes.count && ok; i++) {
+        const struct bf_block_note *note = &plan->notes.data[i];
+        if (note->stmt < 0)
+            ok = verify_exchange(&v, note);
+        else if (note->id < BF_FIRST_LOAD)
+            ok = verify_stage(&v, note) && verify_lanes(&v, note);
+    }
+    return ok;
+}
