@@ -4,9 +4,14 @@
 #include "runtime/device.h"
 
 static const struct bf_device *const devices[] = {&bf_device_ref, &bf_device_sim};
+enum { DEVICES = sizeof devices / sizeof *devices };
+
+const struct bf_device *bf_device_at(size_t index) {
+    return index < DEVICES ? devices[index] : NULL;
+}
 
 const struct bf_device *bf_device_find(const char *name) {
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+    for (size_t i = 0; i < DEVICES; i++)
         if (!strcmp(devices[i]->name, name))
             return devices[i];
     return NULL;

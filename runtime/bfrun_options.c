@@ -1,0 +1,239 @@
+/* bfrun_options.c - reads the command line of bfrun. One table feeds parser, help and suggestions.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "runtime/bfrun_options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/bfrt.h"
+
+enum option_id {
+    IN,
+    OUT,
+    DEVICE,
+    STATS,
+    TRACE,
+    LIMIT,
+    DESCRIBE,
+    CHECK,
+    QUIET,
+    WERROR,
+    HELP,
+    VERSION
+};
+
+static const struct option {
+    const char *name, *argument, *help; /* argument NULL: a flag */
+    enum option_id id;
+} table[] = {
+    {"-in", "FILE", "take inputs from a safetensors file; may be repeated", IN},
+    {"-out", "FILE", "write the outputs to a safetensors file", OUT},
+    {"-o", "FILE", NULL, OUT},
+    {"-device", "NAME", "what it runs on (default: sim)", DEVICE},
+    {"-stats", "text|json", "report what the run cost", STATS},
+    {"-trace-cycles", "FILE", "write what every unit does in every cycle (sim)", TRACE},
+    {"-cycle-limit", "N", "give up after N cycles", LIMIT},
+    {"-describe", NULL, "show inputs, outputs, machine and kernels; run nothing", DESCRIBE},
+    {"-check", NULL, "prove that results cannot depend on timing; run nothing", CHECK},
+    {"-q", NULL, "no progress, no warnings", QUIET},
+    {"-Werror", NULL, "warnings are errors", WERROR},
+    {"-help", NULL, NULL, HELP},
+    {"-h", NULL, NULL, HELP},
+    {"-version", NULL, NULL, VERSION},
+};
+enum { OPTIONS = sizeof table / sizeof *table, DEEPEST_FILE = 8 };
+
+void bf_run_options_help(FILE *out) {
+    fputs("usage: bfrun [options] MODEL.bfx\n"
+          "\n"
+          "Runs a compiled network on a device. '-' is standard input or output.\n"
+          "\n",
+          out);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char left[40];
+        snprintf(left, sizeof left, "%s %s", table[i].name,
+                 table[i].argument ? table[i].argument : "");
+        if (table[i].help)
+            fprintf(out, "  %-22s %s\n", left, table[i].help);
+    }
+    fputs("  @FILE                  read further arguments from FILE\n"
+          "  --help, --version\n"
+          "\n"
+          "Devices:\n",
+          out);
+    for (size_t i = 0; bfrt_device_name(i); i++)
+        fprintf(out, "  %-22s %s\n", bfrt_device_name(i), bfrt_device_what(i));
+    fputs("\n"
+          "Exit status: 0 done, 1 the input is wrong or the program is, 70 bfrun is wrong.\n",
+          out);
+}
+
+/* All arguments, with those of @files in their places. */
+struct words {
+    struct {
+        const char **data;
+        size_t count, capacity;
+    } list;
+    size_t at;
+    struct bf_arena *arena;
+    struct bf_error *error;
+};
+
+static bool expand(struct words *words, const char *word, int depth) {
+    if (word[0] != '@' || !word[1]) {
+        *bf_push(&words->list) = word;
+        return true;
+    }
+    if (depth == DEEPEST_FILE)
+        return bf_fail(words->error, BF_ERROR_INPUT, "arguments from files are nested too deep");
+    char *text = bf_read_file(word + 1, NULL, words->error);
+    if (!text)
+        return false;
+    char *copy = bf_arena_strdup(words->arena, text), *state = NULL;
+    free(text);
+    for (char *w = strtok_r(copy, " \t\r\n", &state); w; w = strtok_r(NULL, " \t\r\n", &state))
+        if (!expand(words, w, depth + 1))
+            return false;
+    return true;
+}
+
+static bool unknown(const char *word, struct bf_error *error) {
+    const char *nearest = NULL;
+    size_t best = 3;
+    for (size_t i = 0; i < OPTIONS; i++) {
+        size_t distance = bf_edit_distance(word, table[i].name, best);
+        if (distance < best) {
+            best = distance;
+            nearest = table[i].name;
+        }
+    }
+    return bf_fail(error, BF_ERROR_INPUT, "unknown option '%s'%s%s%s", word,
+                   nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+/* The option that `word` is, with one or two dashes and perhaps "=value". NULL if there is none. */
+static const struct option *find(const char *word, const char **value) {
+    const char *name = word[1] == '-' ? word + 1 : word;
+    const char *equal = strchr(name, '=');
+    size_t length = equal ? (size_t)(equal - name) : strlen(name);
+    *value = equal ? equal + 1 : NULL;
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (strlen(table[i].name) == length && memcmp(table[i].name, name, length) == 0)
+            return &table[i];
+    return NULL;
+}
+
+static bool once(const char **slot, const char *value, const char *what, struct bf_error *error) {
+    if (*slot)
+        return bf_fail(error, BF_ERROR_INPUT, "%s is given twice: '%s' and '%s'", what, *slot,
+                       value);
+    *slot = value;
+    return true;
+}
+
+static bool set_stats(struct bf_run_options *options, const char *value, struct bf_error *error) {
+    if (strcmp(value, "text") == 0)
+        options->stats = BF_STATS_TEXT;
+    else if (strcmp(value, "json") == 0)
+        options->stats = BF_STATS_JSON;
+    else
+        return bf_fail(error, BF_ERROR_INPUT, "'-stats' takes text or json, not '%s'", value);
+    return true;
+}
+
+static bool set_limit(struct bf_run_options *options, const char *value, struct bf_error *error) {
+    char *end;
+    errno = 0;
+    options->cycle_limit = strtoull(value, &end, 10);
+    if (errno || *end || value[0] < '0' || value[0] > '9')
+        return bf_fail(error, BF_ERROR_INPUT, "'-cycle-limit' takes a number of cycles, not '%s'",
+                       value);
+    return true;
+}
+
+static bool apply(struct bf_run_options *options, const struct option *option, const char *value,
+                  struct bf_error *error) {
+    switch (option->id) {
+    case IN:
+        *bf_push(&options->inputs) = value;
+        return true;
+    case OUT:
+        return once(&options->output, value, "'-out'", error);
+    case DEVICE:
+        options->device = value;
+        return true;
+    case STATS:
+        return set_stats(options, value, error);
+    case TRACE:
+        return once(&options->trace, value, "'-trace-cycles'", error);
+    case LIMIT:
+        return set_limit(options, value, error);
+    case DESCRIBE:
+        return options->describe = true;
+    case CHECK:
+        return options->check = true;
+    case QUIET:
+        return options->quiet = true;
+    case WERROR:
+        return options->warnings_are_errors = true;
+    case HELP:
+        return options->help = true;
+    case VERSION:
+        return options->version = true;
+    }
+    return true;
+}
+
+static bool take(struct bf_run_options *options, struct words *words, struct bf_error *error) {
+    const char *word = words->list.data[words->at++], *value;
+    if (word[0] != '-' || !word[1])
+        return once(&options->model, word, "the model", error);
+    const struct option *option = find(word, &value);
+    if (!option)
+        return unknown(word, error);
+    if (!option->argument && value)
+        return bf_fail(error, BF_ERROR_INPUT, "option '%s' takes no value", option->name);
+    if (option->argument && !value) {
+        if (words->at == words->list.count)
+            return bf_fail(error, BF_ERROR_INPUT, "option '%s' needs a value: %s", option->name,
+                           option->argument);
+        value = words->list.data[words->at++];
+    }
+    return apply(options, option, value, error);
+}
+
+/* What cannot go together. */
+static bool check(const struct bf_run_options *options, struct bf_error *error) {
+    if (!options->model)
+        return bf_fail(error, BF_ERROR_INPUT, "no model: give a .bfx file, or --help");
+    int from_stdin = strcmp(options->model, "-") == 0;
+    for (size_t i = 0; i < options->inputs.count; i++)
+        from_stdin += strcmp(options->inputs.data[i], "-") == 0;
+    if (from_stdin > 1)
+        return bf_fail(error, BF_ERROR_INPUT, "only one file can be standard input");
+    if (options->output && options->trace && strcmp(options->output, "-") == 0 &&
+        strcmp(options->trace, "-") == 0)
+        return bf_fail(error, BF_ERROR_INPUT, "only one file can be standard output");
+    return true;
+}
+
+bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
+                          struct bf_error *error) {
+    *options = (struct bf_run_options){.device = "sim"};
+    options->color = !getenv("NO_COLOR") && isatty(STDERR_FILENO);
+    struct words words = {.arena = &options->arena, .error = error};
+    bool ok = true;
+    for (int i = 1; ok && i < argc; i++)
+        ok = expand(&words, argv[i], 0);
+    while (ok && words.at < words.list.count)
+        ok = take(options, &words, error);
+    free(words.list.data);
+    return ok && (options->help || options->version || check(options, error));
+}
+
+void bf_run_options_free(struct bf_run_options *options) {
+    free(options->inputs.data);
+    bf_arena_free(&options->arena);
+}

@@ -1,0 +1,31 @@
+/* bfrun_options.h - the command line of bfrun. */
+#ifndef BF_RUNTIME_BFRUN_OPTIONS_H
+#define BF_RUNTIME_BFRUN_OPTIONS_H
+
+#include "ir/isa/base.h"
+
+enum bf_stats_form { BF_STATS_NONE, BF_STATS_TEXT, BF_STATS_JSON };
+
+struct bf_run_options {
+    const char *model; /* "-": standard input */
+    struct {
+        const char **data;
+        size_t count, capacity;
+    } inputs;
+    const char *output; /* NULL: none */
+    const char *device;
+    const char *trace; /* NULL: none */
+    enum bf_stats_form stats;
+    uint64_t cycle_limit;
+    bool describe, check, quiet, warnings_are_errors, help, version;
+    bool color; /* standard error is a terminal that may be coloured */
+    struct bf_arena arena;
+};
+
+/* False with the reason. `@file` arguments are replaced by the words of the file. */
+bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
+                          struct bf_error *error);
+void bf_run_options_free(struct bf_run_options *options);
+void bf_run_options_help(FILE *out);
+
+#endif
