@@ -2,20 +2,6 @@
 
 #include <stdlib.h>
 
-static void copy_header(struct bf_map *map) {
-    const struct bf_header *header = &map->poly->header;
-    struct bf_program *program = map->program;
-    program->network = bf_strdup(map->poly->name);
-    program->batch = (uint32_t)header->batch;
-    program->optimize = (uint8_t)header->opt;
-    program->resident = header->resident;
-    program->weights_hash = header->bound ? header->weights_hash : 0;
-    program->file_count = header->file_count;
-    program->files = bf_alloc(header->file_count * sizeof *program->files);
-    for (size_t i = 0; i < header->file_count; i++)
-        program->files[i] = bf_strdup(header->files[i]);
-}
-
 /* Infinities among the fp16 words of a recipe: a weight above 65504. */
 static bool finite(const uint16_t *words, int64_t count) {
     for (int64_t i = 0; i < count; i++)
@@ -27,7 +13,9 @@ static bool finite(const uint16_t *words, int64_t count) {
 bool bf_encode(struct bf_map *map, const struct bf_weights *weights, struct bf_diags *diags) {
     struct bf_program *program = map->program;
     bool ok = true;
-    copy_header(map);
+    if (!program->network)
+        bf_program_set_header(program, map->poly->name, &map->poly->header);
+    program->weights_hash = map->poly->header.bound ? map->poly->header.weights_hash : 0;
     program->rodata = bf_alloc(program->rodata_size);
     for (size_t r = 0; r < map->recipes.count && ok; r++) {
         const struct bf_recipe *recipe = &map->recipes.data[r];

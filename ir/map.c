@@ -130,3 +130,17 @@ int64_t bf_map_row_word(const struct bf_map *map, const struct bf_operand *opera
     int64_t c = operand->col + column;
     return place->spm + r / v * place->width + c / v * v + r % v;
 }
+
+void bf_program_set_header(struct bf_program *program, const char *name,
+                           const struct bf_header *header) {
+    free(program->network);
+    program->network = bf_strdup(name);
+    program->batch = (uint32_t)header->batch;
+    program->optimize = (uint8_t)header->opt;
+    program->resident = header->resident;
+    program->weights_hash = header->bound ? header->weights_hash : 0;
+    program->file_count = header->file_count;
+    program->files = bf_alloc(header->file_count * sizeof *program->files);
+    for (size_t i = 0; i < header->file_count; i++)
+        program->files[i] = bf_strdup(header->files[i]);
+}

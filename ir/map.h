@@ -116,6 +116,10 @@ const struct bf_region *bf_plan_region(const struct bf_plan *plan, const char *n
 void bf_plan_add_region(struct bf_map *map, struct bf_plan *plan, const char *name, int64_t base,
                         int64_t words, bool relative);
 
+/* Copies what a program shows of its compilation: name, options, file table. Once a program. */
+void bf_program_set_header(struct bf_program *program, const char *name,
+                           const struct bf_header *header);
+
 /* First scratchpad word of row `row` of sample `sample` of an operand's rectangle: column access
  * (the word of column 0; column c is c words further) or row access (columns 0 .. V-1). */
 int64_t bf_map_column_word(const struct bf_map *map, const struct bf_operand *operand,

@@ -240,6 +240,9 @@ bool bf_poly_parse_body(struct bf_reader *reader, struct bf_poly *poly);
 void bf_operand_print(const struct bf_operand *operand, const char *word, struct bf_text *text);
 bool bf_operand_parse(struct bf_reader *reader, const struct bf_poly *poly,
                       struct bf_operand *operand);
+void bf_view_print(const struct bf_param_view *view, struct bf_text *text);
+bool bf_view_parse(struct bf_reader *reader, const struct bf_poly *poly,
+                   struct bf_param_view *view);
 void bf_ints_print(const struct bf_ints *ints, const char *word, struct bf_text *text);
 bool bf_ints_parse(struct bf_reader *reader, struct bf_ints *ints);
 bool bf_reader_field(struct bf_reader *reader, const char *name, int64_t *value);

@@ -34,7 +34,7 @@ static bool count_field(struct bf_reader *r, const char *name, int64_t *value) {
     return (*value >= 1 && *value <= INT32_MAX) || bf_reader_error(r, "%s is out of range", name);
 }
 
-static bool parse_view(struct bf_reader *r, struct bf_poly *poly, struct bf_param_view *view) {
+bool bf_view_parse(struct bf_reader *r, const struct bf_poly *poly, struct bf_param_view *view) {
     const char *name = bf_reader_string(r);
     if (!name)
         return false;
@@ -99,7 +99,7 @@ static bool parse_buffer(struct bf_reader *r, struct bf_poly *poly) {
          !bf_reader_expect(r, "+") || !bf_reader_int(r, &buffer->origin)))
         return false;
     if (bf_reader_accept(r, "view") &&
-        (!bf_reader_expect(r, "=") || !parse_view(r, poly, &buffer->view)))
+        (!bf_reader_expect(r, "=") || !bf_view_parse(r, poly, &buffer->view)))
         return false;
     return bf_header_parse_loc(r, &poly->header, &buffer->loc);
 }
@@ -271,7 +271,7 @@ static bool parse_dep(struct bf_reader *r, struct bf_poly *poly, struct bf_poly_
 
 static bool parse_uses(struct bf_reader *r, struct bf_poly *poly, struct bf_poly_kernel *kernel) {
     struct bf_kernel_param param = {.role = bf_reader_word(r, "", "a role")};
-    if (!param.role || !parse_view(r, poly, &param.view))
+    if (!param.role || !bf_view_parse(r, poly, &param.view))
         return false;
     *bf_push(&kernel->params) = param;
     return true;

@@ -12,7 +12,7 @@ static void add_loc(const struct bf_poly *poly, struct bf_loc loc, struct bf_tex
     bf_text_add(text, "\n");
 }
 
-static void print_view(const struct bf_param_view *view, struct bf_text *text) {
+void bf_view_print(const struct bf_param_view *view, struct bf_text *text) {
     bf_text_add_quoted(text, view->param->name);
     bf_text_add(text, "[");
     for (unsigned a = 0; a < view->rank; a++)
@@ -56,7 +56,7 @@ static void print_buffer(const struct bf_poly *poly, const struct bf_buffer *buf
     }
     if (buffer->view.param) {
         bf_text_add(text, " view=");
-        print_view(&buffer->view, text);
+        bf_view_print(&buffer->view, text);
     }
     add_loc(poly, buffer->loc, text);
 }
@@ -129,7 +129,7 @@ static void print_kernel(const struct bf_poly *poly, const struct bf_poly_kernel
         bf_operand_print(&kernel->outputs.data[i], "out", text);
     for (size_t i = 0; i < kernel->params.count; i++) {
         bf_text_printf(text, "  uses %s ", kernel->params.data[i].role);
-        print_view(&kernel->params.data[i].view, text);
+        bf_view_print(&kernel->params.data[i].view, text);
         bf_text_add(text, "\n");
     }
     bf_ints_print(&kernel->attrs, "attrs", text);
