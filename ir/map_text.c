@@ -296,7 +296,7 @@ struct bf_map *bf_map_parse(const char *text, size_t size, uint32_t file, struct
     while (ok && known && !bf_reader_at_end(&reader)) {
         ok = parse_line(&reader, map, &known);
         if (ok && known)
-            ok = bf_reader_next_line(&reader);
+            ok = bf_reader_next_line(&reader) || bf_reader_error(&reader, "the program is missing");
     }
     if (ok && parse_program(&reader, map))
         return map;

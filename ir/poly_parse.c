@@ -353,7 +353,7 @@ bool bf_poly_parse_body(struct bf_reader *r, struct bf_poly *poly) {
         if (!parse_line(r, poly, &known))
             return false;
         if (known && !bf_reader_next_line(r))
-            return false;
+            break; /* the end of the text, or an error */
     }
     return !r->failed;
 }
