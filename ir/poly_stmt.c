@@ -114,7 +114,18 @@ static __isl_give isl_constraint *add_digits(__isl_take isl_constraint *c,
     return c;
 }
 
-/* out[at] = origin + sum, and sum < extent. */
+/* Largest sum of weight x digit. */
+static int64_t largest(const struct bf_poly_kernel *kernel, uint64_t mask, enum bf_role role) {
+    int64_t sum = 0;
+    for (size_t d = 0; d < kernel->digits.count; d++) {
+        const struct bf_digit *digit = &kernel->digits.data[d];
+        if (has(mask, d))
+            sum += (digit->radix - 1) * (role == BF_READ ? digit->weight : digit->out_weight);
+    }
+    return sum;
+}
+
+/* out[at] = origin + sum, and sum < extent unless it always is. */
 static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_poly_kernel *kernel,
                                        uint64_t own, uint64_t mask, enum bf_role role, int at,
                                        int64_t origin, int64_t extent) {
@@ -123,10 +134,14 @@ static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_
     equal = add_digits(equal, kernel, own, mask, role, 1);
     equal = isl_constraint_set_coefficient_si(equal, isl_dim_out, at, -1);
     equal = isl_constraint_set_constant_si(equal, (int)origin);
+    map = isl_map_add_constraint(map, equal);
+    if (largest(kernel, mask & own, role) < extent) {
+        isl_local_space_free(space);
+        return map;
+    }
     isl_constraint *guard = isl_constraint_alloc_inequality(space);
     guard = add_digits(guard, kernel, own, mask, role, -1);
     guard = isl_constraint_set_constant_si(guard, (int)extent - 1);
-    map = isl_map_add_constraint(map, equal);
     return isl_map_add_constraint(map, guard);
 }
 
@@ -137,6 +152,15 @@ static const char *tuple_name(struct bf_poly *poly, const char *name) {
         if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9')))
             *c = '_';
     return safe;
+}
+
+/* The same relation as isl has it after reading its text, so that printing it is a fixpoint. */
+static __isl_give isl_map *as_read(struct bf_poly *poly, __isl_take isl_map *map) {
+    char *text = isl_map_to_str(map);
+    isl_map *read = text ? isl_map_read_from_str(poly->isl, text) : NULL;
+    free(text);
+    isl_map_free(map);
+    return read;
 }
 
 void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
@@ -153,6 +177,7 @@ void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
         map = isl_map_fix_si(map, isl_dim_out, 0, 0);
     map = linear_axis(map, kernel, own, row_mask, role, 1, operand->row, operand->rows);
     map = linear_axis(map, kernel, own, column_mask, role, 2, operand->col, operand->cols);
+    map = isl_map_coalesce(isl_map_remove_redundancies(as_read(poly, map)));
     push_access(poly, stmt, role, operand->buffer->name, 0, map);
 }
 
