@@ -306,8 +306,7 @@ static void commit_token(struct sim *sim, unsigned p, unsigned id, unsigned slot
     uint64_t iteration = sim_slot_iteration(sim, slot);
     struct sim_block *b = &pe->block[id];
     if (!b->d) {
-        sim_trap(sim, "kernel %s, PE %u: a token for block %u, which this PE does not have",
-                 sim->kernel->name, p, id);
+        sim_trap_block(sim, p, id, iteration, "a token, but this PE has no such block");
     } else if (iteration >= sim->total || !present(sim, b->d, iteration)) {
         sim_trap_block(sim, p, id, iteration, "a token, but the block is absent in this iteration");
     } else if (b->next > iteration || b->counter[slot] >= b->d->need) {

@@ -33,11 +33,10 @@ void sim_describe_block(const struct sim *sim, unsigned pe, unsigned id, struct 
     for (size_t i = 0; i < sim->kernel->block_count && !block; i++)
         if (sim->kernel->blocks[i].id == id && sim->kernel->blocks[i].pes >> pe & 1)
             block = &sim->kernel->blocks[i];
-    static const char *const units[] = {"CAL", "LOAD", "FLOW", "STORE"};
-    bf_text_printf(text, "%s block %u", units[bf_block_unit(id)], id);
+    bf_text_printf(text, "block %u", id);
     if (block && block->name && *block->name)
         bf_text_printf(text, " \"%s\"", block->name);
-    bf_text_printf(text, " of PE %u", pe);
+    bf_text_printf(text, " of PE (%u,%u)", pe / sim->m->cols, pe % sim->m->cols);
     if (block)
         describe_place(sim, &block->place, text);
 }
@@ -160,8 +159,8 @@ static void describe_chain(const struct sim *sim, struct node n, struct bf_text 
     for (;;) {
         for (unsigned i = 0; i < count; i++)
             if (seen[i].pe == n.pe && seen[i].id == n.id) {
-                bf_text_add(text, "\n  which is a circle: ");
                 sim_describe_block(sim, n.pe, n.id, text);
+                bf_text_add(text, ": a circle");
                 return;
             }
         describe_wait(sim, n, text);
