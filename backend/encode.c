@@ -13,9 +13,7 @@ static bool finite(const uint16_t *words, int64_t count) {
 bool bf_encode(struct bf_map *map, const struct bf_weights *weights, struct bf_diags *diags) {
     struct bf_program *program = map->program;
     bool ok = true;
-    if (!program->network)
-        bf_program_set_header(program, map->poly->name, &map->poly->header);
-    program->weights_hash = map->poly->header.bound ? map->poly->header.weights_hash : 0;
+    bf_program_set_header(program, map->poly->name, &map->poly->header);
     program->rodata = bf_alloc(program->rodata_size);
     for (size_t r = 0; r < map->recipes.count && ok; r++) {
         const struct bf_recipe *recipe = &map->recipes.data[r];

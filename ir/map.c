@@ -134,6 +134,9 @@ int64_t bf_map_row_word(const struct bf_map *map, const struct bf_operand *opera
 void bf_program_set_header(struct bf_program *program, const char *name,
                            const struct bf_header *header) {
     free(program->network);
+    for (size_t i = 0; i < program->file_count; i++)
+        free(program->files[i]);
+    free(program->files);
     program->network = bf_strdup(name);
     program->batch = (uint32_t)header->batch;
     program->optimize = (uint8_t)header->opt;

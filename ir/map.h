@@ -116,7 +116,7 @@ const struct bf_region *bf_plan_region(const struct bf_plan *plan, const char *n
 void bf_plan_add_region(struct bf_map *map, struct bf_plan *plan, const char *name, int64_t base,
                         int64_t words, bool relative);
 
-/* Copies what a program shows of its compilation: name, options, file table. Once a program. */
+/* Copies what a program shows of its compilation: name, options, file table. */
 void bf_program_set_header(struct bf_program *program, const char *name,
                            const struct bf_header *header);
 
