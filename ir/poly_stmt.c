@@ -125,10 +125,15 @@ static int64_t largest(const struct bf_poly_kernel *kernel, uint64_t mask, enum 
     return sum;
 }
 
-/* out[at] = origin + sum, and sum < extent unless it always is. */
+/* out[at] = origin + sum, and sum < extent unless it always is. If the statement has none of the
+ * digits (it reduces along that axis), out[at] is free within the extent. */
 static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_poly_kernel *kernel,
                                        uint64_t own, uint64_t mask, enum bf_role role, int at,
                                        int64_t origin, int64_t extent) {
+    if (mask && !(mask & own)) {
+        map = isl_map_lower_bound_si(map, isl_dim_out, (unsigned)at, (int)origin);
+        return isl_map_upper_bound_si(map, isl_dim_out, (unsigned)at, (int)(origin + extent - 1));
+    }
     isl_local_space *space = isl_local_space_from_space(isl_map_get_space(map));
     isl_constraint *equal = isl_constraint_alloc_equality(isl_local_space_copy(space));
     equal = add_digits(equal, kernel, own, mask, role, 1);
