@@ -153,12 +153,14 @@ struct bfrt_range {
     uint64_t first;            /* row-major number of the first of any of them */
 };
 struct bfrt_range bfrt_input_range(const struct bfrt_session *session, size_t index);
+/* Shape of the values that an input was bound to; rank 0 before. Returns the rank. */
+unsigned bfrt_input_shape(const struct bfrt_session *session, size_t index,
+                          uint64_t dims[BFRT_MAX_RANK + 1]);
 
 /* Runs all samples. Every input must be bound. */
 bool bfrt_run(struct bfrt_session *session, struct bfrt_error *error);
 
-/* Shape of an output after a run: with the leading N if the inputs had one. Returns the rank;
- * 0 dims are written beyond it. */
+/* Shape of an output after a run: with the leading N if the inputs had one. Returns the rank. */
 unsigned bfrt_output_shape(const struct bfrt_session *session, size_t index,
                            uint64_t dims[BFRT_MAX_RANK + 1]);
 /* Copies an output out, all samples, exactly `count` elements: as F32 any output; as F16, the bits
@@ -190,7 +192,8 @@ enum bfrt_stall {
 const char *bfrt_unit_name(enum bfrt_unit unit);    /* "CAL" */
 const char *bfrt_stall_name(enum bfrt_stall stall); /* "tokens" */
 
-/* All counts are sums over all groups of samples and all PEs. */
+/* All counts are sums over all groups of samples and all PEs; the copies that fill up the last
+ * group count like other samples. */
 struct bfrt_kernel_stats {
     uint64_t runs;                             /* launches */
     uint64_t cycles;                           /* from launch to idle */

@@ -50,8 +50,10 @@ static void add_kernels(struct bf_text *text, const struct bfrt_model *model) {
             bf_table_cell(&table, "-");
     }
     bf_table_finish(&table, "", text);
-    bf_text_printf(text, "%zu kernels   %zu launches   %zu DMA jobs\n", info->kernel_count,
-                   info->launch_count, info->dma_count);
+    bf_text_printf(text, "%zu kernel%s   %zu launch%s   %zu DMA job%s\n", info->kernel_count,
+                   info->kernel_count == 1 ? "" : "s", info->launch_count,
+                   info->launch_count == 1 ? "" : "es", info->dma_count,
+                   info->dma_count == 1 ? "" : "s");
 }
 
 void bf_describe(struct bf_text *text, const struct bfrt_model *model) {

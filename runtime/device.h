@@ -7,26 +7,26 @@
 
 /* Why a unit did not issue in a cycle, in the order in which a trace names them. */
 enum bf_stall {
-    BF_STALL_NONE,      /* it issued */
-    BF_STALL_IDLE,      /* no block left in the window */
-    BF_STALL_TOKEN,     /* blocks wait for tokens */
-    BF_STALL_WEIGHTS,   /* blocks wait for their weight set */
-    BF_STALL_HAZARD,    /* a result is still in the pipeline */
-    BF_STALL_BANK,      /* two operands in one bank */
-    BF_STALL_SPECIAL,   /* the special-function unit is busy */
-    BF_STALL_QUEUE,     /* router, request or response queue full */
-    BF_STALL_PORT,      /* a RAM port is taken by another unit */
+    BF_STALL_NONE,    /* it issued */
+    BF_STALL_IDLE,    /* no block left in the window */
+    BF_STALL_TOKEN,   /* blocks wait for tokens */
+    BF_STALL_WEIGHTS, /* blocks wait for their weight set */
+    BF_STALL_HAZARD,  /* a result is still in the pipeline */
+    BF_STALL_BANK,    /* two operands in one bank */
+    BF_STALL_SPECIAL, /* the special-function unit is busy */
+    BF_STALL_QUEUE,   /* router, request or response queue full */
+    BF_STALL_PORT,    /* a RAM port is taken by another unit */
     BF_STALL_COUNT
 };
 
 struct bf_kernel_stats {
-    uint64_t runs;                      /* launches of this kernel */
-    uint64_t cycles;                    /* launch to idle, summed over runs */
-    uint64_t issued[4];                 /* instructions by enum bf_unit, over all PEs */
-    uint64_t stalled[4][BF_STALL_COUNT];/* PE-cycles by unit and cause, inside `cycles` */
-    uint64_t special;                   /* CAL slots that were special functions */
-    uint64_t ram_words, hops, spm_words;/* events for energy */
-    uint64_t infinities, nans;          /* elements STORE wrote */
+    uint64_t runs;                       /* launches of this kernel */
+    uint64_t cycles;                     /* launch to idle, summed over runs */
+    uint64_t issued[4];                  /* instructions by enum bf_unit, over all PEs */
+    uint64_t stalled[4][BF_STALL_COUNT]; /* PE-cycles by unit and cause, inside `cycles` */
+    uint64_t special;                    /* CAL slots that were special functions */
+    uint64_t ram_words, hops, spm_words; /* events for energy */
+    uint64_t infinities, nans;           /* elements STORE wrote */
 };
 
 /* Infinities and NaNs of one block's STOREs. */
@@ -35,24 +35,24 @@ struct bf_block_stats {
 };
 
 struct bf_stats {
-    bool timed;                         /* false: the device has no notion of cycles */
-    uint64_t cycles;                    /* start to END */
-    uint64_t measured;                  /* between the two MARKs; equal to cycles without them */
-    uint64_t dram_read, dram_written;   /* bytes, whole program */
-    uint64_t dram_measured;             /* bytes between the MARKs */
-    uint64_t dma_wait;                  /* cycles in which only the DMA was busy */
-    struct bf_kernel_stats *kernels;    /* [program->kernel_count] */
-    struct bf_block_stats **blocks;     /* [kernel][block] */
+    bool timed;                       /* false: the device has no notion of cycles */
+    uint64_t cycles;                  /* start to END */
+    uint64_t measured;                /* between the two MARKs; equal to cycles without them */
+    uint64_t dram_read, dram_written; /* bytes, whole program */
+    uint64_t dram_measured;           /* bytes between the MARKs */
+    uint64_t dma_wait;                /* cycles in which only the DMA was busy */
+    struct bf_kernel_stats *kernels;  /* [program->kernel_count] */
+    struct bf_block_stats **blocks;   /* [kernel][block] */
 };
 struct bf_stats *bf_stats_create(const struct bf_program *program);
 void bf_stats_free(const struct bf_program *program, struct bf_stats *stats);
 
 struct bf_device_options {
-    FILE *trace;          /* NULL, or where -trace-cycles goes: one line per cycle and active unit */
-    uint64_t cycle_limit; /* 0: none; reaching it is an error */
+    FILE *trace; /* NULL, or where -trace-cycles goes: one line per cycle and active unit */
+    uint64_t cycle_limit;                      /* 0: none; reaching it is an error */
     void (*progress)(void *user, double done); /* may be NULL */
     void *user;
-    bool portable;        /* never use SIMD: for tests */
+    bool portable; /* never use SIMD: for tests */
 };
 
 struct bf_device {

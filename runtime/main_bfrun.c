@@ -14,18 +14,24 @@
 
 /* "bfrun: error: text"; further lines of the text are notes. */
 static void say(const struct bf_run_options *options, const char *place, const char *severity,
-                const char *text) {
+                const char *message) {
     const char *bold = options->color ? "\033[1m" : "", *plain = options->color ? "\033[0m" : "";
     const char *tint = !options->color ? "" : *severity == 'e' ? "\033[31m" : "\033[35m";
-    while (text) {
-        const char *end = strchr(text, '\n');
-        int length = end ? (int)(end - text) : (int)strlen(text);
-        fprintf(stderr, "%s%s:%s %s%s%s:%s %.*s\n", bold, place, plain, bold, tint, severity, plain,
-                length, text);
-        text = end ? end + 1 : NULL;
+    struct bf_text text = {0}, where = {0};
+    bf_text_add(&text, message);
+    bf_text_make_printable(&text);
+    bf_text_add(&where, place);
+    bf_text_make_printable(&where);
+    for (const char *line = text.data, *end; line; line = end ? end + 1 : NULL) {
+        end = strchr(line, '\n');
+        int length = end ? (int)(end - line) : (int)strlen(line);
+        fprintf(stderr, "%s%s:%s %s%s%s:%s %.*s\n", bold, where.data, plain, bold, tint, severity,
+                plain, length, line);
         severity = "note";
         tint = "";
     }
+    bf_text_free(&text);
+    bf_text_free(&where);
 }
 
 static int fail(const struct bf_run_options *options, int code, const char *text) {
@@ -73,23 +79,42 @@ static void clear_progress(struct progress *progress) {
 
 /* ---- warnings ---- */
 
+/* ", 3 NaNs" or nothing. */
+static void add_some(struct bf_text *text, uint64_t count, const char *one, const char *many) {
+    if (count)
+        bf_text_printf(text, "%s %" PRIu64 " %s", text->length ? "," : "", count,
+                       count == 1 ? one : many);
+}
+
+/* "[1, 17]": the place of element number `index`. */
+static void add_place(struct bf_text *text, const struct bfrt_session *session, size_t input,
+                      uint64_t index) {
+    uint64_t dims[BFRT_MAX_RANK + 1], place[BFRT_MAX_RANK + 1];
+    unsigned rank = bfrt_input_shape(session, input, dims);
+    for (unsigned d = rank; d-- > 0; index /= dims[d])
+        place[d] = index % dims[d];
+    for (unsigned d = 0; d < rank; d++)
+        bf_text_printf(text, "%s%" PRIu64, d ? ", " : "[", place[d]);
+    bf_text_add(text, rank ? "]" : "[]");
+}
+
 static int warn_inputs(const struct bf_run_options *options, const struct bfrt_model *model,
                        const struct bfrt_session *session) {
     int warnings = 0;
     for (size_t i = 0; i < bfrt_input_count(model); i++) {
         struct bfrt_range range = bfrt_input_range(session, i);
-        if (!range.overflowed && !range.infinities && !range.nans)
+        struct bf_text what = {0}, text = {0};
+        add_some(&what, range.overflowed, "value beyond 65504, infinite in fp16",
+                 "values beyond 65504, infinite in fp16");
+        add_some(&what, range.infinities, "infinity", "infinities");
+        add_some(&what, range.nans, "NaN", "NaNs");
+        if (!what.length)
             continue;
-        struct bf_text text = {0};
-        bf_text_printf(&text, "input '%s' has", bfrt_input(model, i)->name);
-        if (range.overflowed)
-            bf_text_printf(&text, " %" PRIu64 " values beyond 65504, infinite in fp16;",
-                           range.overflowed);
-        if (range.infinities || range.nans)
-            bf_text_printf(&text, " %" PRIu64 " infinities and %" PRIu64 " NaNs;", range.infinities,
-                           range.nans);
-        bf_text_printf(&text, " the first is element %" PRIu64, range.first);
+        bf_text_printf(&text, "input '%s' has%s; the first is at ", bfrt_input(model, i)->name,
+                       what.data);
+        add_place(&text, session, i, range.first);
         say(options, "bfrun", "warning", text.data);
+        bf_text_free(&what);
         bf_text_free(&text);
         warnings++;
     }
@@ -133,6 +158,7 @@ static void report(const struct bf_run_options *options, const struct bfrt_model
     /* Standard output may be taken by the tensors or the trace. */
     bool taken = (options->output && strcmp(options->output, "-") == 0) ||
                  (options->trace && strcmp(options->trace, "-") == 0);
+    bf_text_make_printable(&text);
     if (text.length)
         fputs(text.data, taken ? stderr : stdout);
     bf_text_free(&text);
@@ -202,6 +228,7 @@ static int describe_or_check(const struct bf_run_options *options, const struct 
     if (options->describe) {
         struct bf_text text = {0};
         bf_describe(&text, model);
+        bf_text_make_printable(&text);
         fputs(text.data, stdout);
         bf_text_free(&text);
     }

@@ -23,6 +23,8 @@ void bf_text_add_count(struct bf_text *text, uint64_t number);
 void bf_text_add_amount(struct bf_text *text, double amount, const char *unit);
 /* "4x4 PEs x 16 lanes @ 1 GHz". */
 void bf_text_add_machine(struct bf_text *text, const struct bfrt_info *info);
+/* Replaces control characters other than newline: names from a file must not command a terminal. */
+void bf_text_make_printable(struct bf_text *text);
 
 /* Columns that are as wide as their widest cell, two spaces apart. Cells come row by row. */
 struct bf_table {

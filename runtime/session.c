@@ -194,6 +194,27 @@ bool bfrt_bind(struct bfrt_session *session, const char *input, enum bfrt_type t
     return bf_leave(&entry, bind_named(session, input, &tensor, &entry.error));
 }
 
+/* Dimensions beyond the rank are 0. */
+static unsigned full_shape(const struct bfrt_tensor *declared, bool leading, uint64_t samples,
+                           uint64_t dims[BFRT_MAX_RANK + 1]) {
+    unsigned rank = 0;
+    for (unsigned d = 0; d <= BFRT_MAX_RANK; d++)
+        dims[d] = 0;
+    if (leading)
+        dims[rank++] = samples;
+    for (unsigned d = 0; d < declared->rank; d++)
+        dims[rank++] = declared->dims[d];
+    return rank;
+}
+
+unsigned bfrt_input_shape(const struct bfrt_session *session, size_t index,
+                          uint64_t dims[BFRT_MAX_RANK + 1]) {
+    const struct bf_binding *binding = &session->bindings[index];
+    struct bfrt_tensor unbound = {0};
+    return full_shape(binding->data ? &session->model->inputs.tensors[index] : &unbound,
+                      binding->leading, binding->samples, dims);
+}
+
 struct bfrt_range bfrt_input_range(const struct bfrt_session *session, size_t index) {
     struct bf_range_count range = session->bindings[index].range;
     return (struct bfrt_range){range.overflowed, range.infinities, range.nans, range.first};
@@ -339,15 +360,8 @@ bool bfrt_run(struct bfrt_session *session, struct bfrt_error *error) {
 
 unsigned bfrt_output_shape(const struct bfrt_session *session, size_t index,
                            uint64_t dims[BFRT_MAX_RANK + 1]) {
-    const struct bfrt_tensor *declared = &session->model->outputs.tensors[index];
-    unsigned rank = 0;
-    for (unsigned d = 0; d <= BFRT_MAX_RANK; d++)
-        dims[d] = 0;
-    if (session->leading)
-        dims[rank++] = session->samples;
-    for (unsigned d = 0; d < declared->rank; d++)
-        dims[rank++] = declared->dims[d];
-    return rank;
+    return full_shape(&session->model->outputs.tensors[index], session->leading, session->samples,
+                      dims);
 }
 
 static bool copy_out(const struct bfrt_tensor *declared, const uint8_t *from, enum bfrt_type type,

@@ -15,7 +15,7 @@ void bf_text_add_count(struct bf_text *text, uint64_t number) {
 }
 
 void bf_text_add_amount(struct bf_text *text, double amount, const char *unit) {
-    static const char prefixes[] = "fpnum KMGT";
+    static const char prefixes[] = "fpnum kMGT";
     size_t p = 5;
     while (amount != 0 && amount < 0.9995 && p > 0) {
         amount *= 1000;
@@ -36,6 +36,17 @@ void bf_text_add_machine(struct bf_text *text, const struct bfrt_info *info) {
         bf_text_printf(text, "%u GHz", info->clock_mhz / 1000);
     else
         bf_text_printf(text, "%u MHz", info->clock_mhz);
+}
+
+void bf_text_make_printable(struct bf_text *text) {
+    for (size_t i = 0; i < text->length; i++) {
+        unsigned char c = (unsigned char)text->data[i], next = (unsigned char)text->data[i + 1];
+        bool two_bytes = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        if ((c < 0x20 && c != '\n') || c == 0x7f || two_bytes)
+            text->data[i] = '?';
+        if (two_bytes)
+            text->data[++i] = '?';
+    }
 }
 
 /* ---- tables ---- */
