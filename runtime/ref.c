@@ -24,6 +24,7 @@ static void create(struct bf_ref *ref, const struct bf_program *program, uint8_t
                            .options = options,
                            .ops = options->portable ? bf_lane_ops_portable() : bf_lane_ops(),
                            .lanes = machine->lanes,
+                           .lane_bits = bf_log2_floor(machine->lanes),
                            .dram = dram,
                            .stats = stats};
     ref->spm = poisoned_words(bf_round_up(machine->spm_words, lanes), machine->lanes);
@@ -61,12 +62,14 @@ static bool decode(struct bf_ref *ref, uint32_t index, struct bf_error *error) {
         words += kernel->segments[s].count;
     code->words = bf_alloc(words * sizeof *code->words);
     code->at = bf_alloc(pes * store * sizeof *code->at);
-    struct bf_cal *next = code->words;
+    struct bf_ref_word *next = code->words;
     for (size_t s = 0; s < kernel->segment_count; s++) {
         const struct bf_segment *segment = &kernel->segments[s];
         for (size_t w = 0; w < segment->count; w++, next++) {
-            if (!bf_cal_decode(segment->words[w], next, error))
+            if (!bf_cal_decode(segment->words[w], &next->cal, error))
                 return false;
+            next->reads = (uint8_t)bf_cal_operands(next->cal.op);
+            next->special = bf_cal_special(next->cal.op);
             for (size_t p = 0; p < pes; p++)
                 if ((segment->pes >> p & 1) && segment->start + w < store)
                     code->at[p * store + segment->start + w] = next;

@@ -15,7 +15,7 @@ struct body {
 enum { READS_A = 1, READS_B = 2, READS_C = 4 };
 
 static uint32_t ram_word(const struct body *body, unsigned class, uint32_t address) {
-    return (body->start[class] + address) % body->ref->machine->data_ram;
+    return (body->start[class] + address) & (body->ref->machine->data_ram - 1);
 }
 
 /* The weight word that B reads, and which of its lanes. */
@@ -23,8 +23,8 @@ static const bf_half *weight_word(const struct body *body, const struct bf_cal *
                                   unsigned *lane) {
     uint32_t at = cal->b + body->offset[cal->b_class];
     unsigned lanes = body->ref->lanes;
-    *lane = cal->b_kind == BF_B_LANE ? at % lanes : 0;
-    uint32_t word = cal->b_kind == BF_B_LANE ? at / lanes : at;
+    *lane = cal->b_kind == BF_B_LANE ? at & (lanes - 1) : 0;
+    uint32_t word = cal->b_kind == BF_B_LANE ? at >> body->ref->lane_bits : at;
     return bf_ref_weights(body->ref, body->launch, body->pe, body->group, word);
 }
 
@@ -67,19 +67,19 @@ static float *accumulator(const struct body *body, unsigned number) {
            ((size_t)body->pe * body->ref->machine->accumulators + number) * body->ref->lanes;
 }
 
-static void read_c(const struct body *body, const struct bf_cal *cal, float *c, uint32_t invert,
-                   const bf_half *weights, unsigned lane) {
+/* Operand C: the accumulator itself, or widened into `c`. */
+static const float *read_c(const struct body *body, const struct bf_cal *cal, float *c,
+                           uint32_t invert, const bf_half *weights, unsigned lane) {
     const struct bf_lane_ops *ops = body->ref->ops;
     unsigned lanes = body->ref->lanes;
     if (cal->c_class != BF_CLASS_SPECIAL) {
         uint32_t word = ram_word(body, cal->c_class, cal->c) ^ invert;
         ops->half_to_float(c, bf_ref_ram(body->ref, body->pe, word), lanes);
-        return;
+        return c;
     }
     switch ((enum bf_c_kind)(cal->c >> 8)) {
     case BF_C_ACC:
-        memcpy(c, accumulator(body, cal->c & 15), lanes * sizeof *c);
-        break;
+        return accumulator(body, cal->c & 15);
     case BF_C_ZERO:
         ops->splat(c, BF_HALF_ZERO, lanes);
         break;
@@ -90,6 +90,7 @@ static void read_c(const struct body *body, const struct bf_cal *cal, float *c, 
         ops->splat(c, weights ? weights[(lane + (cal->c & 31)) % lanes] : BF_HALF_POISON, lanes);
         break;
     }
+    return c;
 }
 
 /* Operands in f32, result in f32; halves moved raw are not for here. */
@@ -153,37 +154,39 @@ static bool move_half(const struct body *body, const struct bf_cal *cal) {
     return true;
 }
 
-static void execute(const struct body *body, const struct bf_cal *cal) {
+static void execute(const struct body *body, const struct bf_ref_word *word) {
+    const struct bf_cal *cal = &word->cal;
     if (move_half(body, cal))
         return;
     struct bf_ref *ref = body->ref;
     const struct bf_lane_ops *ops = ref->ops;
-    unsigned lanes = ref->lanes, reads = bf_cal_operands(cal->op), lane = 0;
-    float a[BF_MAX_LANES], b[BF_MAX_LANES], c[BF_MAX_LANES], r[BF_MAX_LANES];
-    const float *first = a;
+    unsigned lanes = ref->lanes, lane = 0;
+    float buffer[4][BF_MAX_LANES];
+    const float *a = buffer[0], *c = buffer[2];
     const bf_half *weights = NULL;
     uint32_t invert = 0;
-    if (reads & READS_B)
-        weights = read_b(body, cal, b, &lane, &invert);
-    if ((reads & READS_A) && cal->a_class == BF_CLASS_SPECIAL)
-        first = accumulator(body, cal->a & 15);
-    else if (reads & READS_A)
-        ops->half_to_float(
-            a, bf_ref_ram(ref, body->pe, ram_word(body, cal->a_class, cal->a) ^ invert), lanes);
-    if (reads & READS_C)
-        read_c(body, cal, c, invert, weights, lane);
-    operate(ops, cal, r, first, b, c, lanes);
+    if (word->reads & READS_B)
+        weights = read_b(body, cal, buffer[1], &lane, &invert);
+    if ((word->reads & READS_A) && cal->a_class == BF_CLASS_SPECIAL)
+        a = accumulator(body, cal->a & 15);
+    else if (word->reads & READS_A)
+        ops->half_to_float(buffer[0],
+                           bf_ref_ram(ref, body->pe, ram_word(body, cal->a_class, cal->a) ^ invert),
+                           lanes);
+    if (word->reads & READS_C)
+        c = read_c(body, cal, buffer[2], invert, weights, lane);
+    float *result = cal->dst & BF_DST_ACC ? accumulator(body, cal->acc) : buffer[3];
+    operate(ops, cal, result, a, buffer[1], c, lanes);
     if (cal->dst & BF_DST_RAM)
-        ops->round(bf_ref_ram(ref, body->pe, ram_word(body, cal->d_class, cal->d)), r,
+        ops->round(bf_ref_ram(ref, body->pe, ram_word(body, cal->d_class, cal->d)), result,
                    body->d->cal.exponent, lanes);
-    if (cal->dst & BF_DST_ACC)
-        memcpy(accumulator(body, cal->acc), r, lanes * sizeof *r);
 }
 
 /* RAM words read and written by an instruction whose halves are not moved raw; equal operand
  * addresses are one read. */
-static unsigned words_moved(const struct body *body, const struct bf_cal *cal) {
-    unsigned reads = bf_cal_operands(cal->op), words = 0;
+static unsigned words_moved(const struct body *body, const struct bf_ref_word *word) {
+    const struct bf_cal *cal = &word->cal;
+    unsigned reads = word->reads, words = 0;
     bool a = (reads & READS_A) && cal->a_class != BF_CLASS_SPECIAL;
     bool c = (reads & READS_C) && cal->c_class != BF_CLASS_SPECIAL;
     bool b = (reads & READS_B) && cal->b_kind == BF_B_DATA;
@@ -197,13 +200,12 @@ static unsigned words_moved(const struct body *body, const struct bf_cal *cal) {
     return words + (cal->dst & BF_DST_RAM ? 1 : 0);
 }
 
-static void run_body(struct body *body, const struct bf_cal *const *code) {
+static void run_body(struct body *body, const struct bf_ref_word *const *code) {
     struct bf_kernel_stats *stats = body->ref->kernel_stats;
     for (unsigned k = 0; k < body->d->cal.length; k++) {
-        bool raw = code[k]->op >= BF_CAL_STLO;
-        if (!raw)
+        if (code[k]->cal.op < BF_CAL_STLO)
             stats->ram_words += words_moved(body, code[k]);
-        stats->special += bf_cal_special(code[k]->op);
+        stats->special += code[k]->special;
         execute(body, code[k]);
     }
     stats->issued[BF_UNIT_CAL] += body->d->cal.length;
@@ -217,8 +219,8 @@ bool bf_ref_cal(struct bf_ref *ref, struct bf_walk *walk, unsigned pe, const str
     uint32_t context = bf_context(walk->launch, iteration);
     for (unsigned c = 0; c < BF_CLASSES; c++)
         body.start[c] = d->cal.relative >> c & 1 ? context : 0;
-    const struct bf_cal *const *code =
-        (const struct bf_cal *const *)ref->code[walk->launch->kernel].at +
+    const struct bf_ref_word *const *code =
+        (const struct bf_ref_word *const *)ref->code[walk->launch->kernel].at +
         (size_t)pe * ref->machine->code_words + d->cal.start;
     for (unsigned k = 0; k < d->cal.length; k++)
         if (d->cal.start + k >= ref->machine->code_words || !code[k])

@@ -6,10 +6,15 @@
 #include "runtime/device.h"
 #include "runtime/ref.h"
 
+struct bf_ref_word {
+    struct bf_cal cal;
+    uint8_t reads; /* bits 1, 2, 4: A, B, C */
+    bool special;
+};
 /* The code of a kernel, decoded once. */
 struct bf_ref_code {
-    struct bf_cal *words;     /* of all segments */
-    const struct bf_cal **at; /* [PE x code_words + address]; NULL where nothing is loaded */
+    struct bf_ref_word *words;     /* of all segments */
+    const struct bf_ref_word **at; /* [PE x code_words + address]; NULL where nothing is loaded */
 };
 
 struct bf_ref {
@@ -17,7 +22,7 @@ struct bf_ref {
     const struct bf_machine *machine;
     const struct bf_device_options *options;
     const struct bf_lane_ops *ops;
-    unsigned lanes;
+    unsigned lanes, lane_bits; /* V and its logarithm */
     uint8_t *dram;
     bf_half *spm;             /* [word][lane] in column access */
     bf_half *ram;             /* [PE][word][lane] */
@@ -38,7 +43,8 @@ static inline bf_half *bf_ref_ram(struct bf_ref *ref, unsigned pe, uint32_t word
 static inline bf_half *bf_ref_weights(struct bf_ref *ref, const struct bf_launch *launch,
                                       unsigned pe, uint64_t group, uint32_t word) {
     uint32_t half = ref->machine->weight_half, both = 2 * half;
-    uint32_t at = launch->one_weight_set ? word % both : (uint32_t)(group % 2) * half + word % half;
+    uint32_t at = launch->one_weight_set ? word & (both - 1)
+                                         : (uint32_t)(group % 2) * half + (word & (half - 1));
     return ref->weights + ((size_t)pe * both + at) * ref->lanes;
 }
 

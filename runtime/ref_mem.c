@@ -144,7 +144,7 @@ static bool dram_row(struct bf_ref *ref, const struct bf_dma *dma, uint32_t job,
     return true;
 }
 
-/* The element at (r, c) of the job's rectangle, or outside it: r and c may be "negative". */
+/* An element of a job's buffer; NULL if it lies outside the scratchpad. */
 static bf_half *spm_element(struct bf_ref *ref, const struct bf_dma *dma, uint64_t row,
                             uint64_t column) {
     unsigned v = ref->lanes;
@@ -176,9 +176,12 @@ bool bf_ref_dma(struct bf_ref *ref, uint32_t job, struct bf_error *error) {
         uint64_t start = 0;
         if (dma->kind != BF_DMA_FILL && !dram_row(ref, dma, job, r, &start, error))
             return false;
+        bf_half *element = NULL; /* inside a tile a row goes on V halves further */
         for (uint32_t c = 0; c < dma->cols; c++) {
-            bf_half *element =
-                spm_element(ref, dma, (uint64_t)dma->row + r, (uint64_t)dma->col + c);
+            uint64_t column = (uint64_t)dma->col + c;
+            element = element && column % ref->lanes
+                          ? element + ref->lanes
+                          : spm_element(ref, dma, (uint64_t)dma->row + r, column);
             if (!element)
                 return trap(error, job, "a word lies outside the scratchpad");
             if (dma->kind == BF_DMA_STORE)
