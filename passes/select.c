@@ -257,9 +257,18 @@ static bool select_fourier(struct bf_select *select, const struct bf_op *op) {
     struct bf_operand from;
     if (!bf_select_operand(select, x, &from) || !whole_rows(select, op, &from))
         return false;
-    enum bf_lane_axis lanes = BF_LANES_ROWS;
-    if (axes->ints.count == 1) {
-        if (!axis_lanes(select, op, axes->ints.v[0], x->type.rank, &lanes))
+    int64_t axis[2];
+    unsigned count = 0;
+    for (unsigned a = 0; a < axes->ints.count; a++)
+        if (x->type.dims[axes->ints.v[a]] > 1)
+            axis[count++] = axes->ints.v[a];
+    if (count == 0) { /* transforms of one point change nothing */
+        select->values[op->result.index].re = from;
+        return true;
+    }
+    if (count == 1) {
+        enum bf_lane_axis lanes = BF_LANES_ROWS;
+        if (!axis_lanes(select, op, axis[0], x->type.rank, &lanes))
             return false;
         struct bf_operand y = bf_select_result(select, &op->result);
         bf_build_fft(&build, lanes, &from, NULL, &y, NULL, false);
@@ -282,6 +291,10 @@ static bool select_fft(struct bf_select *select, const struct bf_op *op) {
     if (!axis_lanes(select, op, bf_op_int(op, "axis"), z->type.rank, &lanes) ||
         !complex_operand(select, z, &re, &im))
         return false;
+    if (z->type.dims[bf_op_int(op, "axis")] == 1) {
+        select->values[op->result.index] = (struct bf_selected){re, im};
+        return true;
+    }
     complex_result(select, &op->result);
     const struct bf_selected *y = &select->values[op->result.index];
     bf_build_fft(&build, lanes, &re, &im, &y->re, &y->im, bf_op_bool(op, "inverse"));
