@@ -119,7 +119,7 @@ const char *bfrt_device_what(size_t index); /* a sentence about it */
 struct bfrt_options {
     FILE *trace;          /* NULL, or where a line for each cycle and active unit goes (sim) */
     uint64_t cycle_limit; /* of one group of samples; 0: none. Reaching it is an error */
-    void (*progress)(void *user, double done); /* 0 to 1, while running; may be NULL */
+    void (*progress)(void *user, double done); /* 0 to 1, never less than before; may be NULL */
     void *user;
 };
 

@@ -323,6 +323,8 @@ static bool run_group(struct bfrt_session *session, struct bf_error *error) {
         .progress = session->options.progress ? group_progress : NULL,
         .user = session,
     };
+    if (session->options.progress)
+        group_progress(session, 0);
     fill_dram(session);
     session->group_stats = bf_stats_create(program);
     if (!session->device->run(program, session->dram, &options, session->group_stats, error))
