@@ -1,0 +1,239 @@
+"""Operators of random networks, each twice.
+
+`exact` is an independent model in float64: dense sums, numpy.fft, loops over heads. It shares nothing
+with the compiler or with test/reference. `rounded` is the operator of test/reference/operators.py at a
+precision that emulates the array; it only says how large errors may be.
+
+An operator is a class with
+    exact(tensors, weights)         -> array
+    rounded(p, tensors, weights)    -> array; p as in operators.py
+over one sample; `tensors` are its operands in order, `weights` its parameters by their short names.
+"""
+import math
+import pathlib
+import sys
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "reference"))
+import operators as reference  # noqa: E402
+
+
+class Linear:
+    """Weights: weight [out, in], bias [out] or none; `rows` picks a part of packed ones."""
+
+    def __init__(self, rows=None):
+        self.rows = rows or slice(None)
+
+    def parts(self, w):
+        return w["weight"][self.rows], w["bias"][self.rows] if "bias" in w else None
+
+    def exact(self, tensors, w):
+        weight, bias = self.parts(w)
+        y = np.einsum("...i,oi->...o", tensors[0], weight)
+        return y if bias is None else y + bias
+
+    def rounded(self, p, tensors, w):
+        return reference.linear(p, tensors[0], *self.parts(w))
+
+
+class Butterfly:
+    def __init__(self, out, increasing):
+        self.out, self.increasing = out, increasing
+
+    def exact(self, tensors, w):
+        twiddle = w["twiddle"]
+        stacks, blocks, m = twiddle.shape[:3]
+        n = 2 ** m
+        x = np.zeros((*tensors[0].shape[:-1], n))
+        x[..., :tensors[0].shape[-1]] = tensors[0]
+        index = np.arange(n)
+        results = []
+        for stack in range(stacks):
+            v = x
+            for block in range(blocks):
+                rising = self.increasing == (block % 2 == 0)
+                for t in range(m):
+                    bit = t if rising else m - 1 - t
+                    pair = (index >> (bit + 1) << bit) | (index & (2 ** bit - 1))
+                    row = (index >> bit) & 1
+                    mine = twiddle[stack, block, t, pair, row, row]
+                    other = twiddle[stack, block, t, pair, row, 1 - row]
+                    v = mine * v + other * v[..., index ^ (1 << bit)]
+            results.append(v)
+        y = np.concatenate(results, -1)[..., :self.out]
+        return y + w["bias"] if "bias" in w else y
+
+    def rounded(self, p, tensors, w):
+        return reference.butterfly(p, tensors[0], w["twiddle"], w.get("bias"), self.out,
+                                   self.increasing)
+
+
+class Fourier:
+    """The real part of the transform along some axes; negative numbers."""
+
+    def __init__(self, axes):
+        self.axes = axes
+
+    def exact(self, tensors, w):
+        return np.fft.fftn(tensors[0], axes=self.axes).real
+
+    def rounded(self, p, tensors, w):
+        re, im, shift = p.load(tensors[0]), np.zeros_like(p.load(tensors[0])), 0
+        for axis in self.axes:
+            re, im = np.swapaxes(re, axis, -1), np.swapaxes(im, axis, -1)
+            re, im, more = reference.fft(p, re, im, "half")
+            re, im, shift = np.swapaxes(re, axis, -1), np.swapaxes(im, axis, -1), shift + more
+        return p.store(re * p.dtype(2.0 ** shift))
+
+
+class Fft:
+    """Complex, planes on the first axis."""
+
+    def __init__(self, axis, inverse):
+        self.axis, self.inverse = axis, inverse
+
+    def exact(self, tensors, w):
+        z = tensors[0][0] + 1j * tensors[0][1]
+        n = z.shape[self.axis]
+        z = np.fft.ifft(z, axis=self.axis) * n if self.inverse else np.fft.fft(z, axis=self.axis)
+        return np.stack([z.real, z.imag])
+
+    def rounded(self, p, tensors, w):
+        re, im = (np.swapaxes(p.load(plane), self.axis, -1) for plane in tensors[0])
+        re, im, shift = reference.fft(p, re, im, "half", self.inverse)
+        y = np.stack([np.swapaxes(re, self.axis, -1), np.swapaxes(im, self.axis, -1)])
+        return p.store(y * p.dtype(2.0 ** shift))
+
+
+class Attention:
+    """q, k, v and perhaps a mask [keys] or [queries, keys]."""
+
+    def __init__(self, heads):
+        self.heads = heads
+
+    def exact(self, tensors, w):
+        q, k, v = tensors[:3]
+        d = q.shape[1] // self.heads
+        y = np.zeros((q.shape[0], v.shape[1]))
+        for head in range(self.heads):
+            own = slice(head * d, head * d + d)
+            for i in range(len(q)):
+                scores = k[:, own] @ q[i, own] / math.sqrt(d)
+                seen = np.ones(len(k), bool)
+                if len(tensors) == 4:
+                    seen = tensors[3].astype(bool)
+                    seen = seen[i] if seen.ndim == 2 else seen
+                power = np.where(seen, np.exp(scores - scores[seen].max()), 0)
+                y[i, own] = power / power.sum() @ v[:, own]
+        return y
+
+    def rounded(self, p, tensors, w):
+        allowed = tensors[3].astype(bool) if len(tensors) == 4 else None
+        return reference.attention(p, *tensors[:3], self.heads, allowed=allowed)
+
+
+class Softmax:
+    def __init__(self, axis):
+        self.axis = axis
+
+    def exact(self, tensors, w):
+        power = np.exp(tensors[0] - tensors[0].max(self.axis, keepdims=True))
+        return power / power.sum(self.axis, keepdims=True)
+
+    def rounded(self, p, tensors, w):
+        x = np.swapaxes(tensors[0], self.axis, -1)
+        return np.swapaxes(reference.softmax(p, x), self.axis, -1)
+
+
+class LayerNorm:
+    def __init__(self, eps):
+        self.eps = eps
+
+    def exact(self, tensors, w):
+        x = tensors[0]
+        mean = x.sum(-1, keepdims=True) / x.shape[-1]
+        variance = ((x - mean) ** 2).sum(-1, keepdims=True) / x.shape[-1]
+        y = (x - mean) / np.sqrt(variance + self.eps)
+        return y * w["weight"] + w["bias"] if w else y
+
+    def rounded(self, p, tensors, w):
+        one = np.ones(tensors[0].shape[-1])
+        return reference.layer_norm(p, tensors[0], w.get("weight", one), w.get("bias", 0 * one),
+                                    self.eps)
+
+
+class Gelu:
+    def __init__(self, approximate):
+        self.approximate = approximate
+
+    def exact(self, tensors, w):
+        x = tensors[0]
+        if self.approximate == "tanh":
+            return x / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+        return 0.5 * x * np.array([math.erfc(-v / math.sqrt(2)) for v in x.flat]).reshape(x.shape)
+
+    def rounded(self, p, tensors, w):
+        return reference.gelu(p, tensors[0], self.approximate)
+
+
+class Pointwise:
+    """A numpy function of one or two tensors."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def exact(self, tensors, w):
+        return self.function(*tensors)
+
+    def rounded(self, p, tensors, w):
+        return p.store(self.function(*(p.load(t) for t in tensors)))
+
+
+class Slice:
+    def __init__(self, *index):
+        self.index = index
+
+    def exact(self, tensors, w):
+        return tensors[0][self.index]
+
+    def rounded(self, p, tensors, w):
+        return tensors[0][self.index]
+
+
+class Mean:
+    """Along an axis; a second operand is a mask as long as the axis."""
+
+    def __init__(self, axis, keep):
+        self.axis, self.keep = axis, keep
+
+    def exact(self, tensors, w):
+        x = np.moveaxis(tensors[0], self.axis, -1)
+        keep = tensors[1].astype(float) if len(tensors) == 2 else np.ones(x.shape[-1])
+        y = x @ keep / keep.sum()
+        return np.expand_dims(y, self.axis) if self.keep else y
+
+    def rounded(self, p, tensors, w):
+        x = np.moveaxis(tensors[0], self.axis, -2 if tensors[0].ndim > 1 else 0)
+        x = x[:, None] if x.ndim == 1 else x
+        y = reference.mean_pool(p, x, tensors[1] if len(tensors) == 2 else None)
+        y = y.reshape(np.delete(tensors[0].shape, self.axis).astype(int))
+        return np.expand_dims(y, self.axis) if self.keep else y
+
+
+class Embedding:
+    def exact(self, tensors, w):
+        return w["weight"][tensors[0]]
+
+    def rounded(self, p, tensors, w):
+        return p.store(w["weight"])[tensors[0]]
+
+
+class Param:
+    """A tensor of the weights as a value."""
+
+    def exact(self, tensors, w):
+        return next(iter(w.values()))
+
+    def rounded(self, p, tensors, w):
+        return p.store(next(iter(w.values())))
