@@ -9,6 +9,8 @@ struct bf_map *bf_map_create(struct bf_poly *poly, const struct bf_machine *mach
     map->zero_spm = map->one_spm = -1;
     map->program = bf_program_create();
     map->program->machine = *machine;
+    map->after = "";
+    bf_program_set_header(map->program, poly->name, &poly->header);
     return map;
 }
 

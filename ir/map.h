@@ -7,7 +7,8 @@
  * one pass of a kernel that is divided through the scratchpad. The passes fill it from top to
  * bottom; the family's schedule turns it into blocks, bodies and a launch of map->program.
  *
- * The map's text is the poly text, then plans and recipes, then the program without its rodata.
+ * The map's text is the poly text, then `after PASS`, places, plans and recipes, then the program
+ * without its rodata. It can be printed after each pass; resuming runs the passes that are left.
  */
 #ifndef BF_MAP_H
 #define BF_MAP_H
@@ -93,6 +94,7 @@ struct bf_place_of_buffer {
 
 struct bf_map {
     struct bf_poly *poly;       /* owned */
+    const char *after;          /* the last pass that ran, "" before the first */
     struct bf_machine machine;
     struct bf_arena arena;
     struct { struct bf_plan **data; size_t count, capacity; } plans; /* order of execution */

@@ -84,6 +84,8 @@ static void print_recipe(const struct bf_recipe *recipe, struct bf_text *text) {
 void bf_map_print(const struct bf_map *map, struct bf_text *text) {
     bf_header_print(&map->poly->header, "map", text);
     bf_poly_print_body(map->poly, text);
+    if (*map->after)
+        bf_text_printf(text, "after %s\n", map->after);
     print_places(map, text);
     for (size_t p = 0; p < map->plans.count; p++)
         print_plan(map->plans.data[p], text);
@@ -223,6 +225,8 @@ static bool parse_line(struct bf_reader *r, struct bf_map *map, bool *known) {
         map->plans.count ? map->plans.data[map->plans.count - 1] : NULL;
     struct bf_operand operand;
     *known = true;
+    if (bf_reader_accept(r, "after"))
+        return (map->after = bf_reader_word(r, "", "a pass")) != NULL;
     if (bf_reader_accept(r, "constants"))
         return bf_reader_field(r, "zeros", &map->zero_spm) &&
                bf_reader_field(r, "ones", &map->one_spm);

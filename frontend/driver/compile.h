@@ -1,7 +1,9 @@
 /* compile.h - libbfcc: the whole compiler as one call. The only code that calls frontend, passes and
  * backend; main_bfcc.c and the host device are thin callers of it.
  *
- *     options --compile.c--> compilation: net -> poly -> map -> program --emit.c--> files
+ *     options --compile.c--> compilation: source or text of a level
+ *             --pipeline.c--> net -> poly -> map -> program
+ *             --emit.c--> files
  */
 #ifndef BF_DRIVER_COMPILE_H
 #define BF_DRIVER_COMPILE_H
@@ -11,6 +13,7 @@
 #include "passes/passes.h"
 #include "runtime/safetensors.h"
 
+/* In the order in which a compilation goes through them. */
 enum bf_level { BF_LEVEL_SOURCE, BF_LEVEL_NET, BF_LEVEL_POLY, BF_LEVEL_MAP, BF_LEVEL_PROGRAM };
 
 /* Everything of one compilation; what a level was made from is freed with it. */
@@ -27,6 +30,8 @@ struct bf_compilation {
     struct bf_poly *poly;                /* until map takes it */
     struct bf_map *map;
     struct bf_program *program;          /* read from an asm text; else map->program */
+    char *net_text;                      /* -embed-net: the net after its passes */
+    bool internal;                       /* it failed because bfcc is wrong: exit 70 */
 };
 
 /* Runs the pipeline as far as options->emit asks. False after errors. The caller frees it. */
@@ -34,17 +39,31 @@ bool bf_compile(struct bf_compilation *compilation, const struct bf_options *opt
                 struct bf_diags *diags);
 void bf_compilation_free(struct bf_compilation *compilation);
 
+/* ---- pipeline.c ---- */
+
 /* Pass names and sentences, for -list-passes; NULL-terminated by `name`. */
 struct bf_pass_info {
     const char *name, *sentence;
+    const char *level; /* of its result: "net" .. */
     bool optional;
 };
 const struct bf_pass_info *bf_pass_list(void);
+/* Whether the names that -print-after and -passes give are passes. Reports those that are not. */
+bool bf_pass_names_check(const struct bf_options *options, struct bf_diags *diags);
+/* Runs what is left between the level that was read and what options->emit asks. */
+bool bf_run_passes(struct bf_compilation *compilation);
+/* -###: the passes that would run on a text of `level`. */
+void bf_pass_plan_print(const struct bf_options *options, enum bf_level level, FILE *out);
 
-/* weights.c: fills compilation->weights from -weights or -random-weights; the net is known. */
+/* ---- weights.c ---- */
+
+/* Fills compilation->weights from -weights or -random-weights. Random weights depend on the
+ * operators that have the parameters, so they need a net. */
 bool bf_load_weights(struct bf_compilation *compilation);
 
-/* emit.c: what -emit asks for, to -o; the dependency file. Nothing is left behind on error. */
+/* ---- emit.c ---- */
+
+/* What -emit asks for, to -o; the dependency file. Nothing is left behind on error. */
 bool bf_emit(struct bf_compilation *compilation);
 /* The text of the current level: after a pass, for dumps. */
 void bf_print_level(const struct bf_compilation *compilation, struct bf_text *text);

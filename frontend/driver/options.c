@@ -22,9 +22,10 @@ static const char help_text[] =
     "  -network NAME          which network of the file\n"
     "  -I DIR                 search DIR for included files\n"
     "  -resident              inputs, weights and outputs start and end in the scratchpad\n"
-    "  -emit LEVEL            net, poly, map, asm or bfx (default: bfx)\n"
-    "  -S                     the same as -emit asm\n"
+    "  -emit LEVEL            net, poly, map or asm as text to standard output, or bfx (default)\n"
+    "  -S                     asm, to a file named after the input\n"
     "  -c                     the same as -emit bfx\n"
+    "  -embed-net             keep the network in the .bfx, for devices that run it directly\n"
     "  -fsyntax-only          check the source, write nothing\n"
     "  -print-after=PASS|all  print the text of the level after a pass, to standard error\n"
     "  -dump-dir DIR          write the text after every pass to DIR\n"
@@ -57,6 +58,26 @@ struct arguments {
     struct bf_arena *arena;
 };
 
+/* The next word of a file of arguments, in place: blanks separate, quotes and backslashes keep
+ * them. NULL at the end. */
+static char *next_word(char **text) {
+    char *in = *text, *out, *word, quote = '\0';
+    in += strspn(in, " \t\r\n");
+    if (!*in)
+        return NULL;
+    for (word = out = in; *in && (quote || !strchr(" \t\r\n", *in)); in++) {
+        if (*in == '\\' && in[1] && quote != '\'')
+            *out++ = *++in;
+        else if (quote ? *in == quote : *in == '\'' || *in == '"')
+            quote = quote ? '\0' : *in;
+        else
+            *out++ = *in;
+    }
+    *text = *in ? in + 1 : in;
+    *out = '\0';
+    return word;
+}
+
 static bool expand(struct arguments *arguments, const char *word, int depth) {
     if (word[0] != '@' || !word[1]) {
         *bf_push(&arguments->words) = word;
@@ -64,12 +85,14 @@ static bool expand(struct arguments *arguments, const char *word, int depth) {
     }
     struct bf_error error = {0};
     size_t size;
-    char *text = depth < 8 ? bf_read_file(word + 1, &size, &error) : NULL;
+    if (depth == 8)
+        return complain("'%s': files of arguments are nested too deep", word);
+    char *text = bf_read_file(word + 1, &size, &error);
     if (!text)
-        return complain("%s", error.code ? error.text : "arguments from files are nested too deep");
-    char *copy = bf_arena_strdup(arguments->arena, text), *state = NULL;
+        return complain("%s", error.text);
+    char *copy = bf_arena_strdup(arguments->arena, text);
     free(text);
-    for (char *w = strtok_r(copy, " \t\r\n", &state); w; w = strtok_r(NULL, " \t\r\n", &state))
+    for (char *w; (w = next_word(&copy));)
         if (!expand(arguments, w, depth + 1))
             return false;
     return true;
@@ -90,8 +113,12 @@ static bool number(const char *text, const char *option, int64_t low, int64_t hi
     long long n = text ? strtoll(text, &end, 10) : 0;
     if (!text)
         return false;
-    if (errno || end == text || *end || n < low || n > high)
-        return complain("option '%s' needs a whole number in range", option);
+    if (errno || end == text || *end || n < low || n > high) {
+        fprintf(stderr,
+                "bfcc: error: option '%s' needs a whole number from %lld to %lld, not '%s'\n",
+                option, (long long)low, (long long)high, text);
+        return false;
+    }
     *value = n;
     return true;
 }
@@ -101,10 +128,11 @@ static bool emit_level(struct bf_options *options, const char *level) {
     for (size_t i = 0; level && i < sizeof names / sizeof *names; i++) {
         if (!strcmp(level, names[i])) {
             options->emit = (enum bf_emit)i;
+            options->text_to_stdout = options->emit != BF_EMIT_BFX;
             return true;
         }
     }
-    return level && complain("unknown level '%s': net, poly, map, asm or bfx", level);
+    return level && complain("there is no level '%s': net, poly, map, asm or bfx", level);
 }
 
 static bool define(struct bf_options *options, const char *text) {
@@ -121,14 +149,17 @@ static bool define(struct bf_options *options, const char *text) {
 /* Options that stand alone. */
 static bool set_flag(struct bf_options *options, const char *word, bool *known) {
     *known = true;
-    if (!strcmp(word, "-S"))
+    if (!strcmp(word, "-S")) {
         options->emit = BF_EMIT_ASM;
-    else if (!strcmp(word, "-c"))
+        options->text_to_stdout = false;
+    } else if (!strcmp(word, "-c"))
         options->emit = BF_EMIT_BFX;
     else if (!strcmp(word, "-fsyntax-only"))
         options->emit = BF_EMIT_NOTHING;
     else if (!strcmp(word, "-resident"))
         options->resident = 1;
+    else if (!strcmp(word, "-embed-net"))
+        options->embed_net = true;
     else if (!strcmp(word, "-allow-unused"))
         options->allow_unused = true;
     else if (!strcmp(word, "-MD"))
@@ -155,42 +186,86 @@ static bool set_flag(struct bf_options *options, const char *word, bool *known) 
 }
 
 /* Options with a value: `-name value` or `-name=value`. */
+static const char *const valued[] = {
+    "-o",          "-weights",     "-random-weights", "-arch",     "-batch",
+    "-network",    "-I",           "-emit",           "-dump-dir", "-MF",
+    "-print-arch", "-print-after", "-passes",
+};
+enum { VALUED_COUNT = sizeof valued / sizeof *valued };
+
+/* Other options that a typo may have meant. */
+static const char *const alone[] = {"-resident",     "-embed-net", "-allow-unused",
+                                    "-fsyntax-only", "-Werror",    "-MD",
+                                    "-list-passes",  "--help",     "--version"};
+
+static bool unknown(const char *word, const char *name) {
+    const char *near = NULL;
+    size_t least = 4;
+    for (size_t i = 0; i < VALUED_COUNT + sizeof alone / sizeof *alone; i++) {
+        const char *option = i < VALUED_COUNT ? valued[i] : alone[i - VALUED_COUNT];
+        size_t distance = strlen(option) > 3 ? bf_edit_distance(name, option, least) : least;
+        near = distance < least ? option : near;
+        least = distance < least ? distance : least;
+    }
+    fprintf(stderr, "bfcc: error: unknown option '%s'%s%s%s\n", word,
+            near ? "; did you mean '" : "; --help lists them", near ? near : "", near ? "'?" : "");
+    return false;
+}
+
 static bool set_valued(struct bf_options *options, struct arguments *arguments, const char *word) {
     const char *equal = strchr(word, '=');
     const char *name =
         equal ? bf_arena_printf(&options->arena, "%.*s", (int)(equal - word), word) : word;
-    static const char *const valued[] = {"-o",         "-weights", "-random-weights", "-arch",
-                                         "-batch",     "-network", "-I",              "-emit",
-                                         "-dump-dir",  "-MF",      "-print-arch",     "-print-after",
-                                         "-passes"};
-    size_t which = 0, count = sizeof valued / sizeof *valued;
-    while (which < count && strcmp(name, valued[which]))
+    size_t which = 0;
+    while (which < VALUED_COUNT && strcmp(name, valued[which]))
         which++;
-    if (which == count)
-        return complain("unknown option '%s'; --help lists them", word);
+    if (which == VALUED_COUNT)
+        return unknown(word, name);
     const char *value = equal ? equal + 1 : value_of(arguments, name);
     int64_t n = 0;
     if (!value)
         return false;
     switch (which) {
-    case 0: options->output = value; return true;
-    case 1: *bf_push(&options->weights) = value; return true;
+    case 0:
+        options->output = value;
+        return true;
+    case 1:
+        *bf_push(&options->weights) = value;
+        return true;
     case 2:
         options->random_weights = true;
         if (!number(value, name, 0, INT64_MAX, &n))
             return false;
         options->seed = (uint64_t)n;
         return true;
-    case 3: options->arch = value; return true;
-    case 4: return number(value, name, 1, 1 << 20, &options->batch);
-    case 5: options->network = value; return true;
-    case 6: *bf_push(&options->include_dirs) = value; return true;
-    case 7: return emit_level(options, value);
-    case 8: options->dump_dir = value; return true;
-    case 9: options->dependency_file = value; return true;
-    case 10: options->print_arch = value; return true;
-    case 11: *bf_push(&options->print_after) = value; return true;
-    default: options->passes = value; return true;
+    case 3:
+        options->arch = value;
+        return true;
+    case 4:
+        return number(value, name, 1, 1 << 20, &options->batch);
+    case 5:
+        options->network = value;
+        return true;
+    case 6:
+        *bf_push(&options->include_dirs) = value;
+        return true;
+    case 7:
+        return emit_level(options, value);
+    case 8:
+        options->dump_dir = value;
+        return true;
+    case 9:
+        options->dependency_file = value;
+        return true;
+    case 10:
+        options->print_arch = value;
+        return true;
+    case 11:
+        *bf_push(&options->print_after) = value;
+        return true;
+    default:
+        options->passes = value;
+        return true;
     }
 }
 
@@ -204,7 +279,8 @@ static bool set_option(struct bf_options *options, struct arguments *arguments, 
         *bf_push(&options->include_dirs) = word + 2;
         return true;
     }
-    return set_valued(options, arguments, word);
+    bool long_form = word[0] == '-' && word[1] == '-' && word[2];
+    return set_valued(options, arguments, word + long_form);
 }
 
 static bool check(const struct bf_options *options) {
@@ -215,6 +291,8 @@ static bool check(const struct bf_options *options) {
         return complain("%s", "-weights and -random-weights exclude each other");
     if (options->dependency_file && !options->make_dependencies)
         return complain("%s", "-MF needs -MD");
+    if (options->embed_net && options->emit != BF_EMIT_BFX && options->emit != BF_EMIT_ASM)
+        return complain("%s", "-embed-net needs -emit bfx or asm: no other text keeps the network");
     return true;
 }
 

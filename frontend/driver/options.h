@@ -12,17 +12,19 @@ struct bf_strings {
 };
 
 struct bf_options {
-    const char *input;          /* "-": standard input */
-    const char *output;         /* -o; NULL: from the input's name */
+    const char *input;  /* "-": standard input */
+    const char *output; /* -o; NULL: from the input's name */
     enum bf_emit emit;
-    const char *arch;           /* NULL: default, or what the text says */
-    struct bf_strings weights;  /* -weights FILE, in order */
+    bool text_to_stdout;       /* -emit of a text, without -o; -S names a file after the input */
+    const char *arch;          /* NULL: default, or what the text says */
+    struct bf_strings weights; /* -weights FILE, in order */
     bool random_weights;
     uint64_t seed;
     bool allow_unused;
-    int64_t batch;              /* 0: not given */
-    int optimize;               /* -1: not given */
-    int resident;               /* -1: not given */
+    bool embed_net; /* the network and its parameters go into the .bfx too */
+    int64_t batch;  /* 0: not given */
+    int optimize;   /* -1: not given */
+    int resident;   /* -1: not given */
     struct {
         struct bf_frontend_define *data;
         size_t count, capacity;
@@ -31,13 +33,13 @@ struct bf_options {
     struct bf_strings include_dirs;
     struct bf_strings print_after; /* pass names, or "all" */
     const char *dump_dir;
-    const char *passes;         /* -passes=a,b: which of the optional ones run; NULL: all */
-    bool make_dependencies;     /* -MD */
-    const char *dependency_file;/* -MF */
+    const char *passes;          /* -passes=a,b: which of the optional ones run; NULL: all */
+    bool make_dependencies;      /* -MD */
+    const char *dependency_file; /* -MF */
     bool verbose, dry_run, werror, color;
     bool help, version, list_passes;
     const char *print_arch;
-    struct bf_arena arena;      /* strings that were made */
+    struct bf_arena arena; /* strings that were made */
 };
 
 /* Reads argv (with @file arguments expanded). False after a message on stderr. */

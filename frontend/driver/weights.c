@@ -35,7 +35,7 @@ static bool add_file(struct bf_compilation *c, const char *path) {
     c->weight_files[c->weight_file_count++] = file;
     for (size_t i = 0; file && i < file->tensor_count; i++) {
         const struct bf_tensor *tensor = &file->tensors[i];
-        int64_t dims[BF_MAX_RANK];
+        int64_t dims[BF_TENSOR_MAX_RANK];
         for (unsigned a = 0; a < tensor->rank; a++)
             dims[a] = (int64_t)tensor->dims[a];
         if (is_weight(tensor) &&
@@ -53,13 +53,20 @@ bool bf_load_weights(struct bf_compilation *c) {
     if (options->random_weights) {
         if (!c->net)
             return bf_diag_error(c->diags, (struct bf_loc){0},
-                                 "-random-weights needs a network (.bfly or net), not a later level");
+                                 "-random-weights needs a network (.bfly or net): later levels "
+                                 "don't know which operator a parameter belongs to");
         c->weights = bf_weights_random(c->net, options->seed);
         return true;
     }
     if (!options->weights.count)
         return true;
-    c->weights = bf_weights_create(options->weights.data[0]);
+    struct bf_text names = {0};
+    for (size_t i = 0; i < options->weights.count; i++) {
+        bf_text_add(&names, i ? ", " : "");
+        bf_text_add(&names, options->weights.data[i]);
+    }
+    c->weights = bf_weights_create(names.data);
+    bf_text_free(&names);
     for (size_t i = 0; i < options->weights.count; i++)
         if (!add_file(c, options->weights.data[i]))
             return false;

@@ -1,0 +1,360 @@
+/* pipeline.c - the passes in order, and which of them run.
+ *
+ *     source --> net: fold simplify exponents --> poly: select rewrite -->
+ *     map: divide tile partition stream place schedule verify --> program: encode
+ *
+ * A net text enters at the first pass (running the net passes again changes nothing), a poly text
+ * behind select, a map text behind the pass that it names, but never behind verify.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "frontend/driver/compile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "backend/encode.h"
+#include "runtime/check.h"
+
+typedef bool pass_function(struct bf_compilation *c);
+
+static bool run_fold(struct bf_compilation *c) {
+    return bf_pass_fold(c->net, c->diags);
+}
+static bool run_simplify(struct bf_compilation *c) {
+    return bf_pass_simplify(c->net, c->diags);
+}
+static bool run_exponents(struct bf_compilation *c) {
+    return bf_pass_exponents(c->net, c->diags);
+}
+static bool run_select(struct bf_compilation *c) {
+    return (c->poly = bf_pass_select(c->net, c->diags)) != NULL;
+}
+static bool run_rewrite(struct bf_compilation *c) {
+    return bf_pass_rewrite(c->poly, c->weights, c->diags);
+}
+static bool run_divide(struct bf_compilation *c) {
+    c->map = bf_map_create(c->poly, &c->machine);
+    c->poly = NULL;
+    return bf_pass_divide(c->map, c->diags);
+}
+static bool run_tile(struct bf_compilation *c) {
+    return bf_pass_tile(c->map, c->diags);
+}
+static bool run_partition(struct bf_compilation *c) {
+    return bf_pass_partition(c->map, c->diags);
+}
+static bool run_stream(struct bf_compilation *c) {
+    return bf_pass_stream(c->map, c->diags);
+}
+static bool run_place(struct bf_compilation *c) {
+    return bf_pass_place(c->map, c->diags);
+}
+static bool run_schedule(struct bf_compilation *c) {
+    return bf_pass_schedule(c->map, c->diags);
+}
+
+/* A finding names its kernel first: "k3: storage: ...". It is shown at that kernel's place. */
+static bool report_finding(struct bf_compilation *c, const char *finding) {
+    struct bf_loc loc = {0};
+    for (size_t p = 0; p < c->map->plans.count; p++) {
+        const struct bf_plan *plan = c->map->plans.data[p];
+        const char *name = plan->code < 0 ? "" : c->map->program->kernels[plan->code].name;
+        size_t length = strlen(name);
+        if (length && !strncmp(finding, name, length) && finding[length] == ':')
+            loc = plan->kernel->loc;
+    }
+    return bf_diag_error(c->diags, loc, "%s", finding);
+}
+
+/* The three checks: value here, order and storage on the words. What fails was made by bfcc, unless
+ * the map was read. */
+static bool run_verify(struct bf_compilation *c) {
+    struct bf_program *program = c->map->program;
+    struct bf_error error = {0};
+    bool ok = bf_pass_verify(c->map, c->diags);
+    program->rodata = bf_alloc(program->rodata_size); /* values come later, and don't matter here */
+    if (ok && !(bf_program_check(program, &error) && bf_check_program(program, &error)))
+        ok = report_finding(c, error.text);
+    free(program->rodata);
+    program->rodata = NULL;
+    c->internal = !ok && c->level < BF_LEVEL_MAP;
+    return ok;
+}
+
+static bool run_encode(struct bf_compilation *c) {
+    struct bf_error error = {0};
+    if (c->map->poly->params.count && !c->weights)
+        return bf_diag_error(c->diags, (struct bf_loc){0},
+                             "the network has parameters: give -weights FILE or "
+                             "-random-weights SEED");
+    if (!bf_encode(c->map, c->weights, c->diags))
+        return false;
+    c->map->program->net = c->net_text;
+    c->net_text = NULL;
+    if (bf_program_check(c->map->program, &error))
+        return true;
+    c->internal = true;
+    return bf_diag_error(c->diags, (struct bf_loc){0}, "%s", error.text);
+}
+
+/* In the order in which they run. */
+static const struct pass {
+    struct bf_pass_info info;
+    enum bf_level to; /* level of the result */
+    pass_function *run;
+} passes[] = {
+    {{"fold", "constants are folded", "net", true}, BF_LEVEL_NET, run_fold},
+    {{"simplify", "identities, common subexpressions and dead operators go", "net", true},
+     BF_LEVEL_NET,
+     run_simplify},
+    {{"exponents", "results of transforms get the power of two they are stored with", "net", false},
+     BF_LEVEL_NET,
+     run_exponents},
+    {{"select", "operators become kernels, elementwise ones join them", "poly", false},
+     BF_LEVEL_POLY,
+     run_select},
+    {{"rewrite", "values of weights may change the form of a kernel", "poly", true},
+     BF_LEVEL_POLY,
+     run_rewrite},
+    {{"divide", "kernels become parts that fit the array", "map", false}, BF_LEVEL_MAP, run_divide},
+    {{"tile", "which PE works on which rows when", "map", false}, BF_LEVEL_MAP, run_tile},
+    {{"partition", "which digit lies across PEs, which in the RAM; exchanges", "map", false},
+     BF_LEVEL_MAP,
+     run_partition},
+    {{"stream", "RAM regions, contexts and the window", "map", false}, BF_LEVEL_MAP, run_stream},
+    {{"place", "scratchpad and DRAM addresses", "map", false}, BF_LEVEL_MAP, run_place},
+    {{"schedule", "blocks, bodies, tokens, launches, DMA jobs", "map", false},
+     BF_LEVEL_MAP,
+     run_schedule},
+    {{"verify", "every dependence has a carrier; order and storage hold", "map", false},
+     BF_LEVEL_MAP,
+     run_verify},
+    {{"encode", "weights are packed, the program is complete", "asm", false},
+     BF_LEVEL_PROGRAM,
+     run_encode},
+};
+enum { PASS_COUNT = sizeof passes / sizeof *passes };
+
+const struct bf_pass_info *bf_pass_list(void) {
+    static struct bf_pass_info list[PASS_COUNT + 1];
+    for (size_t i = 0; i < PASS_COUNT; i++)
+        list[i] = passes[i].info;
+    return list;
+}
+
+static int find_pass(const char *name, size_t length) {
+    for (int i = 0; i < PASS_COUNT; i++)
+        if (strlen(passes[i].info.name) == length && !strncmp(passes[i].info.name, name, length))
+            return i;
+    return -1;
+}
+
+static bool check_name(const char *option, const char *name, size_t length,
+                       struct bf_diags *diags) {
+    if (find_pass(name, length) >= 0)
+        return true;
+    struct bf_arena arena = {0};
+    const char *word = bf_arena_printf(&arena, "%.*s", (int)length, name), *near = NULL;
+    size_t least = 4;
+    for (int i = 0; i < PASS_COUNT; i++) {
+        size_t distance = bf_edit_distance(word, passes[i].info.name, least);
+        near = distance < least ? passes[i].info.name : near;
+        least = distance < least ? distance : least;
+    }
+    bf_diag_error(diags, (struct bf_loc){0}, "%s: there is no pass '%s'%s%s%s", option, word,
+                  near ? "; did you mean '" : " (-list-passes lists them)", near ? near : "",
+                  near ? "'?" : "");
+    bf_arena_free(&arena);
+    return false;
+}
+
+bool bf_pass_names_check(const struct bf_options *options, struct bf_diags *diags) {
+    bool ok = true;
+    for (size_t i = 0; i < options->print_after.count; i++) {
+        const char *name = options->print_after.data[i];
+        if (strcmp(name, "all"))
+            ok &= check_name("-print-after", name, strlen(name), diags);
+    }
+    for (const char *at = options->passes; at && *at;) {
+        size_t length = strcspn(at, ",");
+        ok &= check_name("-passes", at, length, diags);
+        at += length + (at[length] == ',');
+    }
+    return ok;
+}
+
+/* Whether -passes, if given, names the pass; those that are not optional always run. */
+static bool wanted(const struct bf_options *options, const struct bf_pass_info *info) {
+    if (!info->optional || !options->passes)
+        return true;
+    for (const char *at = options->passes; *at;) {
+        size_t length = strcspn(at, ",");
+        if (strlen(info->name) == length && !strncmp(info->name, at, length))
+            return true;
+        at += length + (at[length] == ',');
+    }
+    return false;
+}
+
+/* ---- dumps ---- */
+
+static bool listed(const struct bf_strings *names, const char *name) {
+    for (size_t i = 0; i < names->count; i++)
+        if (!strcmp(names->data[i], name) || !strcmp(names->data[i], "all"))
+            return true;
+    return false;
+}
+
+/* A single text is printed as it is, so that it is valid input; several are told apart. */
+static void print_dump(const struct bf_options *o, const struct pass *pass,
+                       const struct bf_text *text) {
+    bool several = o->print_after.count > 1 || !strcmp(o->print_after.data[0], "all");
+    if (several)
+        fprintf(stderr, "; after %s\n", pass->info.name);
+    fwrite(text->data, 1, text->length, stderr);
+}
+
+static bool write_dump(struct bf_compilation *c, int number, const struct pass *pass,
+                       const struct bf_text *text) {
+    const char *folder = c->options->dump_dir, *level = pass->info.level;
+    struct bf_error error = {0};
+    struct bf_text path = {0};
+    if (mkdir(folder, 0777) && errno != EEXIST)
+        return bf_diag_error(c->diags, (struct bf_loc){0}, "cannot make '%s': %s", folder,
+                             strerror(errno));
+    bf_text_printf(&path, "%s/%02d-%s.%s", folder, number, pass->info.name,
+                   strcmp(level, "asm") ? level : "bfs");
+    bool ok = bf_write_file(path.data, text->data, text->length, &error) ||
+              bf_diag_error(c->diags, (struct bf_loc){0}, "%s", error.text);
+    bf_text_free(&path);
+    return ok;
+}
+
+static bool dump(struct bf_compilation *c, int number, const struct pass *pass) {
+    bool print = listed(&c->options->print_after, pass->info.name), ok = true;
+    if (!print && !c->options->dump_dir)
+        return true;
+    struct bf_text text = {0};
+    bf_print_level(c, &text);
+    if (print)
+        print_dump(c->options, pass, &text);
+    if (c->options->dump_dir)
+        ok = write_dump(c, number, pass, &text);
+    bf_text_free(&text);
+    return ok;
+}
+
+/* ---- running ---- */
+
+/* The level that -emit needs. */
+static enum bf_level target_of(const struct bf_options *options) {
+    switch (options->emit) {
+    case BF_EMIT_NET:
+        return BF_LEVEL_NET;
+    case BF_EMIT_POLY:
+        return BF_LEVEL_POLY;
+    case BF_EMIT_MAP:
+        return BF_LEVEL_MAP;
+    case BF_EMIT_NOTHING:
+        return BF_LEVEL_SOURCE;
+    default:
+        return BF_LEVEL_PROGRAM;
+    }
+}
+
+/* First pass for what was read; `after` is what a map text names. */
+static int first_pass(enum bf_level level, const char *after) {
+    int verify = find_pass("verify", 6);
+    switch (level) {
+    case BF_LEVEL_SOURCE:
+    case BF_LEVEL_NET:
+        return 0;
+    case BF_LEVEL_POLY:
+        return find_pass("select", 6) + 1;
+    case BF_LEVEL_MAP: {
+        int next = find_pass(after, strlen(after)) + 1;
+        return next && next <= verify ? next : verify;
+    }
+    default:
+        return PASS_COUNT;
+    }
+}
+
+static bool after_is_right(struct bf_compilation *c) {
+    int pass = find_pass(c->map->after, strlen(c->map->after));
+    return (pass >= 0 && passes[pass].to == BF_LEVEL_MAP) ||
+           bf_diag_error(c->diags, (struct bf_loc){0},
+                         "the map says 'after %s', and no pass of maps has that name",
+                         c->map->after);
+}
+
+static bool verify_level(struct bf_compilation *c, const struct pass *pass) {
+    bool ok = true;
+    if (pass->to == BF_LEVEL_NET)
+        ok = bf_net_verify(c->net, c->diags);
+    if (pass->to == BF_LEVEL_POLY)
+        ok = bf_poly_verify(c->poly, c->diags);
+    c->internal |= !ok;
+    return ok;
+}
+
+static double milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+static bool run_pass(struct bf_compilation *c, int number) {
+    const struct pass *pass = &passes[number];
+    double start = milliseconds();
+    if (!pass->run(c) || !verify_level(c, pass))
+        return false;
+    if (c->map)
+        c->map->after = pass->info.name;
+    if (c->options->verbose)
+        fprintf(stderr, "bfcc: %-10s %7.1f ms  %s\n", pass->info.name, milliseconds() - start,
+                pass->info.sentence);
+    if (pass->to == BF_LEVEL_PROGRAM)
+        c->program = c->map->program;
+    return dump(c, number + 1, pass);
+}
+
+/* The text that the binary carries: parameters under their own names, before kernels are made. */
+static void keep_net(struct bf_compilation *c) {
+    struct bf_text text = {0};
+    if (!c->options->embed_net || !c->net || c->net_text)
+        return;
+    bf_net_print(c->net, &text);
+    c->net_text = text.data;
+}
+
+bool bf_run_passes(struct bf_compilation *c) {
+    enum bf_level target = target_of(c->options);
+    if (c->level == BF_LEVEL_MAP && !after_is_right(c))
+        return false;
+    for (int i = first_pass(c->level, c->map ? c->map->after : ""); i < PASS_COUNT; i++) {
+        if (passes[i].to > target || !wanted(c->options, &passes[i].info))
+            continue;
+        if (passes[i].to == BF_LEVEL_POLY)
+            keep_net(c);
+        if (!run_pass(c, i))
+            return false;
+    }
+    return true;
+}
+
+void bf_pass_plan_print(const struct bf_options *options, enum bf_level level, FILE *out) {
+    enum bf_level target = target_of(options);
+    const char *before = "";
+    for (int i = first_pass(level, "verify"); i < PASS_COUNT; i++) {
+        if (passes[i].to > target || !wanted(options, &passes[i].info))
+            continue;
+        if (strcmp(before, passes[i].info.level))
+            fprintf(out, "%s%6s:", *before ? "\n" : "", passes[i].info.level);
+        before = passes[i].info.level;
+        fprintf(out, " %s", passes[i].info.name);
+    }
+    fputs(*before ? "\n" : "", out);
+}
