@@ -40,17 +40,19 @@ class Butterfly(nn.Module):
         self.twiddle = nn.Parameter(torch.stack([c, -s, s, c], -1).unflatten(-1, (2, 2)))
         self.bias = nn.Parameter(torch.zeros(out))
 
-    def forward(self, x):
-        lead = x.shape[:-1]
-        x = F.pad(x, (0, self.n - self.width)).reshape(-1, 1, self.n)
-        x = x.expand(-1, len(self.twiddle), -1)
+    def matrix(self):
+        """[out, in], as the stages make it of unit vectors: for maps as small as these, that is
+        faster to train than stages on every token."""
+        x = torch.eye(self.n)[:self.width].unsqueeze(1).expand(-1, len(self.twiddle), -1)
         for s in range(self.m):
-            low = 2 ** s
-            # n = blocks x (bit s) x low; pair number = block * low + offset
-            x = x.unflatten(-1, (-1, 2, low))
-            w = self.twiddle[:, 0, s].unflatten(1, (-1, low))
+            # n = blocks x bit s x offsets; pair number = block * offsets + offset
+            x = x.unflatten(-1, (-1, 2, 2 ** s))
+            w = self.twiddle[:, 0, s].unflatten(1, (-1, 2 ** s))
             x = torch.einsum("kbpij,tkbjp->tkbip", w, x).flatten(2)
-        return x.reshape(*lead, -1)[..., :self.out] + self.bias
+        return x.flatten(1)[:, :self.out].T
+
+    def forward(self, x):
+        return F.linear(x, self.matrix(), self.bias)
 
 
 class SelfAttention(nn.Module):
@@ -111,9 +113,8 @@ def patches(images):
 
 def moved(images):
     """Each image moved by up to a pixel, so that the network can't learn places by heart."""
-    wide = F.pad(images, (1, 1, 1, 1))
-    picks = torch.randint(0, 3, (len(images), 2)).tolist()
-    return torch.stack([w[r:r + 8, c:c + 8] for w, (r, c) in zip(wide, picks)])
+    wide = F.pad(images, (1, 1, 1, 1)).unfold(1, 8, 1).unfold(2, 8, 1)  # [N, 3, 3, 8, 8]
+    return wide[torch.arange(len(images)), *torch.randint(0, 3, (2, len(images)))]
 
 
 def data(seed):
