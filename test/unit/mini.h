@@ -280,4 +280,103 @@ static inline struct mini *mini_weighted(void) {
     return m;
 }
 
+/* A second exchange into the receive buffer of the first. */
+static inline struct mini *mini_two_exchanges(bool done_token) {
+    struct mini *m = mini_all_to_all();
+    struct bf_descriptor *d = &m->blocks[4].d;
+    for (unsigned pe = 0; pe < 4; pe++) { /* received words go through CAL into the second */
+        d = &m->blocks[5 + pe].d;
+        d->need = 4;
+    }
+    d = mini_block(m, 0, "negate");
+    d->need = 4;
+    d->trips[0] = 4;
+    d->target[0] = 49;
+    d->cal.delta[0][0] = 1;
+    struct bf_cal cal = mini_scale(16, 8, BF_B_ONE);
+    cal.negate_product = true;
+    mini_cal(m, cal);
+    m->blocks[4].d.flow.token = 0;
+    d = mini_block(m, 49, "exchange back");
+    *d = m->blocks[4].d;
+    d->need = 1;
+    d->flow.source = 16;
+    d->flow.token = 56;
+    if (done_token) { /* everyone tells everyone that it has read its buffer */
+        d->need = 5;
+        d = mini_block(m, 50, "done");
+        *d = m->blocks[4].d;
+        d->need = 1;
+        d->flow.destination = 24;
+        d->flow.source = 16;
+        d->flow.token = 49;
+        m->blocks[9].d.target[1] = 50;
+    }
+    return m;
+}
+
+/* Block 3 puts a word into accumulator 1, block 4 takes it out. */
+static inline struct mini *mini_two_blocks(bool chain, bool strict) {
+    struct mini *m = mini_doubling();
+    m->launch[0].strict = strict;
+    struct bf_block store = m->blocks[2];
+    m->kernel.block_count = 1;
+    m->blocks[0].d.target[0] = 3;
+    struct bf_descriptor *d = mini_block(m, 3, "fill");
+    m->blocks[1].pes = 1;
+    d->need = 1;
+    d->cal.chain = chain;
+    d->target[0] = chain ? BF_NO_BLOCK : 4;
+    mini_cal(m, mini_to_acc(1, 0));
+    d = mini_block(m, 4, "empty");
+    m->blocks[2].pes = 1;
+    d->need = !chain;
+    d->target[0] = 56;
+    mini_cal(m, mini_from_acc(8, 1));
+    *mini_block(m, 56, "store") = store.d;
+    m->blocks[3].pes = 1;
+    m->blocks[3].d.trips[0] = 1;
+    m->blocks[3].d.mem.iteration_delta[0] = m->blocks[3].d.mem.iteration_delta[1] = 1;
+    m->dmas[1].cols = 4;
+    return m;
+}
+
+/* A period of two iterations: the first sets word 0, which no context holds, the second adds to it
+ * and stores the sum. */
+static inline struct mini *mini_pairs(bool strict) {
+    struct mini *m = mini_doubling();
+    struct bf_descriptor load = m->blocks[0].d, store = m->blocks[2].d;
+    m->launch[0].period = 2;
+    m->launch[0].strict = strict;
+    m->kernel.block_count = 0;
+    static const char *const loads[2] = {"first", "second"}, *const cals[2] = {"set", "add"};
+    for (unsigned phase = 0; phase < 2; phase++) {
+        struct bf_descriptor *d = mini_block(m, 32 + phase, loads[phase]);
+        *d = load;
+        d->first = d->last = (uint8_t)phase;
+        d->target[0] = (uint8_t)(3 + phase);
+        d = mini_block(m, 3 + phase, cals[phase]);
+        d->first = d->last = (uint8_t)phase;
+        d->need = 1;
+        struct bf_cal cal = mini_scale(0, 0, BF_B_ONE);
+        cal.d_class = 1;
+        if (phase)
+            cal.c_class = 1, cal.c = 0, d->target[0] = 56;
+        mini_cal(m, cal);
+    }
+    struct bf_descriptor *d = mini_block(m, 56, "store");
+    *d = store;
+    d->first = d->last = 1;
+    d->trips[0] = 1;
+    d->mem.relative = false;
+    d->mem.ram = 0;
+    for (unsigned b = 0; b < m->kernel.block_count; b++)
+        m->blocks[b].pes = 1;
+    d->mem.iteration_delta[0] = 1;
+    d->mem.iteration_delta[1] = 0;
+    m->dmas[1].spm = 65;
+    m->dmas[1].cols = 1;
+    return m;
+}
+
 #endif

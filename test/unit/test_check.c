@@ -111,48 +111,13 @@ static void overwritten_live_word(void **state) {
     passes(m);
 }
 
-/* A second exchange into the receive buffer of the first. */
-static struct mini *two_exchanges(bool done_token) {
-    struct mini *m = mini_all_to_all();
-    struct bf_descriptor *d = &m->blocks[4].d;
-    for (unsigned pe = 0; pe < 4; pe++) { /* received words go through CAL into the second */
-        d = &m->blocks[5 + pe].d;
-        d->need = 4;
-    }
-    d = mini_block(m, 0, "negate");
-    d->need = 4;
-    d->trips[0] = 4;
-    d->target[0] = 49;
-    d->cal.delta[0][0] = 1;
-    struct bf_cal cal = mini_scale(16, 8, BF_B_ONE);
-    cal.negate_product = true;
-    mini_cal(m, cal);
-    m->blocks[4].d.flow.token = 0;
-    d = mini_block(m, 49, "exchange back");
-    *d = m->blocks[4].d;
-    d->need = 1;
-    d->flow.source = 16;
-    d->flow.token = 56;
-    if (done_token) { /* everyone tells everyone that it has read its buffer */
-        d->need = 5;
-        d = mini_block(m, 50, "done");
-        *d = m->blocks[4].d;
-        d->need = 1;
-        d->flow.destination = 24;
-        d->flow.source = 16;
-        d->flow.token = 49;
-        m->blocks[9].d.target[1] = 50;
-    }
-    return m;
-}
-
 static void early_reuse_of_a_receive_buffer(void **state) {
     (void)state;
-    refused(two_exchanges(false),
+    refused(mini_two_exchanges(false),
             "k0: storage: RAM word 73 of PE (0,0) is written by block 49 \"exchange back\" in "
             "iteration 0 of PE (0,1) while block 0 \"negate\" in iteration 0 may still read it: no "
             "token, chain or retirement orders them");
-    passes(two_exchanges(true));
+    passes(mini_two_exchanges(true));
 }
 
 static void uninitialised_read(void **state) {
@@ -177,44 +142,18 @@ static void uninitialised_read(void **state) {
 
 /* ---- accumulators ---- */
 
-/* Block 3 puts a word into accumulator 1, block 4 takes it out. */
-static struct mini *two_blocks(bool chain, bool strict) {
-    struct mini *m = mini_doubling();
-    m->launch[0].strict = strict;
-    struct bf_block store = m->blocks[2];
-    m->kernel.block_count = 1;
-    m->blocks[0].d.target[0] = 3;
-    struct bf_descriptor *d = mini_block(m, 3, "fill");
-    m->blocks[1].pes = 1;
-    d->need = 1;
-    d->cal.chain = chain;
-    d->target[0] = chain ? BF_NO_BLOCK : 4;
-    mini_cal(m, mini_to_acc(1, 0));
-    d = mini_block(m, 4, "empty");
-    m->blocks[2].pes = 1;
-    d->need = !chain;
-    d->target[0] = 56;
-    mini_cal(m, mini_from_acc(8, 1));
-    *mini_block(m, 56, "store") = store.d;
-    m->blocks[3].pes = 1;
-    m->blocks[3].d.trips[0] = 1;
-    m->blocks[3].d.mem.iteration_delta[0] = m->blocks[3].d.mem.iteration_delta[1] = 1;
-    m->dmas[1].cols = 4;
-    return m;
-}
-
 static void unstrict_accumulator(void **state) {
     (void)state;
-    passes(two_blocks(true, false));
-    passes(two_blocks(false, true));
-    refused(two_blocks(false, false),
+    passes(mini_two_blocks(true, false));
+    passes(mini_two_blocks(false, true));
+    refused(mini_two_blocks(false, false),
             "k0: storage: accumulator 1 of PE (0,0) is read by block 4 \"empty\" before the block "
             "writes it: across the end of a block only a chain or a strict launch keeps it");
-    struct mini *m = two_blocks(false, true);
+    struct mini *m = mini_two_blocks(false, true);
     m->blocks[1].d.target[0] = BF_NO_BLOCK; /* strict order alone is enough in the CAL unit */
     m->blocks[2].d.need = 0;
     passes(m);
-    m = two_blocks(false, true);
+    m = mini_two_blocks(false, true);
     struct bf_cal cal = mini_from_acc(8, 2);
     m->words[m->blocks[2].d.cal.start] = bf_cal_encode(&cal);
     refused(m, "k0: uninitialised: accumulator 2 of PE (0,0) is read by block 4 \"empty\", and no "
@@ -303,66 +242,28 @@ static void sequencer_waits(void **state) {
                "no waitk stands between");
 }
 
-/* A period of two iterations: the first sets word 0, which no context holds, the second adds to it
- * and stores the sum. */
-static struct mini *pairs(bool strict) {
-    struct mini *m = mini_doubling();
-    struct bf_descriptor load = m->blocks[0].d, store = m->blocks[2].d;
-    m->launch[0].period = 2;
-    m->launch[0].strict = strict;
-    m->kernel.block_count = 0;
-    static const char *const loads[2] = {"first", "second"}, *const cals[2] = {"set", "add"};
-    for (unsigned phase = 0; phase < 2; phase++) {
-        struct bf_descriptor *d = mini_block(m, 32 + phase, loads[phase]);
-        *d = load;
-        d->first = d->last = (uint8_t)phase;
-        d->target[0] = (uint8_t)(3 + phase);
-        d = mini_block(m, 3 + phase, cals[phase]);
-        d->first = d->last = (uint8_t)phase;
-        d->need = 1;
-        struct bf_cal cal = mini_scale(0, 0, BF_B_ONE);
-        cal.d_class = 1;
-        if (phase)
-            cal.c_class = 1, cal.c = 0, d->target[0] = 56;
-        mini_cal(m, cal);
-    }
-    struct bf_descriptor *d = mini_block(m, 56, "store");
-    *d = store;
-    d->first = d->last = 1;
-    d->trips[0] = 1;
-    d->mem.relative = false;
-    d->mem.ram = 0;
-    for (unsigned b = 0; b < m->kernel.block_count; b++)
-        m->blocks[b].pes = 1;
-    d->mem.iteration_delta[0] = 1;
-    d->mem.iteration_delta[1] = 0;
-    m->dmas[1].spm = 65;
-    m->dmas[1].cols = 1;
-    return m;
-}
-
 static void periods(void **state) {
     (void)state;
-    refused(pairs(false),
+    refused(mini_pairs(false),
             "k0: order: RAM word 0 of PE (0,0) is read by block 4 \"add\" in iteration 1, and "
             "nothing orders that after block 3 \"set\" in iteration 0, which writes it");
     refused(
-        pairs(true),
+        mini_pairs(true),
         "k0: storage: RAM word 0 of PE (0,0) is written by block 3 \"set\" in iteration 2 while "
         "block 56 \"store\" in iteration 1 may still read it: no token, chain or retirement "
         "orders them");
-    struct mini *m = pairs(true); /* with one iteration in flight the STORE has retired */
+    struct mini *m = mini_pairs(true); /* with one iteration in flight the STORE has retired */
     m->launch[0].window = 1;
     m->blocks[3].d.cal.delta[0][0] = 0;
     passes(m);
-    m = pairs(true);
+    m = mini_pairs(true);
     m->launch[0].window = 1;
     m->blocks[1].d.first = 1; /* set comes one iteration late */
     m->blocks[1].d.last = 1;
     refused(m,
             "k0: order: block 32 \"first\" of PE (0,0) gives a token to block 3 of PE (0,0), which "
             "is absent in phase 0");
-    m = pairs(true);
+    m = mini_pairs(true);
     m->launch[0].window = 1;
     m->blocks[1].d.need = 0;
     m->blocks[0].d.target[0] = BF_NO_BLOCK;
