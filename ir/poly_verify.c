@@ -203,6 +203,19 @@ static bool check_stages(struct verifier *v) {
            wrong(v, "a parameter is missing", "twiddle");
 }
 
+/* A gather has a table; any other copy keeps the number of elements, or gives every sample those
+ * of a parameter. */
+static bool check_copy(struct verifier *v) {
+    if (bf_kernel_find_param(v->kernel, "table"))
+        return true;
+    const struct bf_operand *in = &v->kernel->inputs.data[0], *out = &v->kernel->outputs.data[0];
+    int64_t samples = in->buffer->samples == 1 ? out->buffer->samples : in->buffer->samples;
+    return samples * in->rows * in->cols == out->buffer->samples * out->rows * out->cols ||
+           in->buffer->samples * in->rows * in->cols ==
+               out->buffer->samples * out->rows * out->cols ||
+           wrong(v, "a copy changes the number of elements", out->buffer->name);
+}
+
 static bool check_kind(struct verifier *v) {
     static const char *const attention[] = {"heads", "kv_heads", "causal", "window", NULL};
     switch (v->kernel->kind) {
@@ -218,8 +231,7 @@ static bool check_kind(struct verifier *v) {
     case BF_KERNEL_ROWS:
         return v->kernel->steps.count || wrong(v, "there are no steps", "step");
     case BF_KERNEL_COPY:
-        return bf_kernel_find_param(v->kernel, "table") ||
-               wrong(v, "a parameter is missing", "table");
+        return check_copy(v);
     }
     return false;
 }

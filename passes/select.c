@@ -195,18 +195,71 @@ struct bf_build bf_select_build(struct bf_select *select, const struct bf_op *op
     return (struct bf_build){select->poly, what, op->loc};
 }
 
-/* Kernels take the rows of a buffer as they are: whole samples. */
-static bool whole_rows(struct bf_select *select, const struct bf_op *op,
-                       const struct bf_operand *operand) {
-    if (operand->row == 0 && operand->rows == operand->buffer->rows)
+/* A COPY kernel between two operands with as many elements. */
+static void add_copy(struct bf_select *select, const struct bf_op *op, struct bf_operand from,
+                     struct bf_operand to) {
+    struct bf_build build = bf_select_build(select, op);
+    struct bf_poly_kernel *kernel = bf_poly_add_kernel(select->poly, BF_KERNEL_COPY);
+    kernel->what = build.what;
+    kernel->loc = build.loc;
+    *bf_push(&kernel->inputs) = from;
+    *bf_push(&kernel->outputs) = to;
+}
+
+/* Kernels take the rows of a buffer as they are, whole samples: a slice of rows is copied out. */
+bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
+    const struct bf_buffer *from = operand->buffer;
+    if (operand->row == 0 && operand->rows == from->rows)
         return true;
-    return unsupported(select, op->loc, "a slice of the rows of an activation");
+    struct bf_buffer *buffer = bf_poly_add_buffer(
+        select->poly,
+        bf_arena_printf(&select->poly->arena, "v%u.rows%zu", op->result.index,
+                        select->poly->buffers.count),
+        BF_BUFFER_TEMP);
+    buffer->samples = from->samples;
+    buffer->rows = operand->rows;
+    buffer->cols = operand->cols;
+    buffer->exponent = from->exponent;
+    buffer->loc = op->loc;
+    struct bf_operand to = bf_operand_whole(buffer);
+    add_copy(select, op, *operand, to);
+    *operand = to;
+    return true;
+}
+
+/* New shape: the same elements, row-major. */
+static bool select_reshape(struct bf_select *select, const struct bf_op *op) {
+    struct bf_operand from;
+    if (!bf_select_operand(select, bf_op_arg(op, "x"), &from))
+        return false;
+    add_copy(select, op, from, bf_select_result(select, &op->result));
+    return true;
+}
+
+/* Each part goes to its columns or rows of the result. */
+static bool select_concat(struct bf_select *select, const struct bf_op *op) {
+    unsigned rank = op->result.type.rank;
+    int64_t axis = bf_op_int(op, "axis"), at = 0;
+    if (axis + 2 < (int64_t)rank)
+        return unsupported(select, op->loc, "a concatenation along an axis before the last two");
+    struct bf_operand whole = bf_select_result(select, &op->result);
+    for (unsigned i = 0; i < op->arg_count; i++) {
+        struct bf_operand from, to = whole;
+        if (!bf_select_operand(select, op->args[i], &from))
+            return false;
+        bool columns = axis == (int64_t)rank - 1;
+        *(columns ? &to.col : &to.row) = at;
+        *(columns ? &to.cols : &to.rows) = columns ? from.cols : from.rows;
+        at += columns ? from.cols : from.rows;
+        add_copy(select, op, from, to);
+    }
+    return true;
 }
 
 static bool select_linear(struct bf_select *select, const struct bf_op *op) {
     struct bf_build build = bf_select_build(select, op);
     struct bf_operand x;
-    if (!bf_select_operand(select, bf_op_arg(op, "x"), &x) || !whole_rows(select, op, &x))
+    if (!bf_select_operand(select, bf_op_arg(op, "x"), &x) || !bf_select_whole(select, op, &x))
         return false;
     struct bf_operand y = bf_select_result(select, &op->result);
     struct bf_param_view weight, bias;
@@ -255,7 +308,7 @@ static bool select_fourier(struct bf_select *select, const struct bf_op *op) {
     const struct bf_value *x = bf_op_arg(op, "x");
     const struct bf_attr *axes = bf_op_attr(op, "axes");
     struct bf_operand from;
-    if (!bf_select_operand(select, x, &from) || !whole_rows(select, op, &from))
+    if (!bf_select_operand(select, x, &from) || !bf_select_whole(select, op, &from))
         return false;
     int64_t axis[2];
     unsigned count = 0;
@@ -309,7 +362,7 @@ static bool select_attention(struct bf_select *select, const struct bf_op *op) {
         !bf_select_operand(select, bf_op_arg(op, "k"), &k) ||
         !bf_select_operand(select, bf_op_arg(op, "v"), &v) ||
         (mask_value && !bf_select_operand(select, mask_value, &mask)) ||
-        !whole_rows(select, op, &q) || !whole_rows(select, op, &k) || !whole_rows(select, op, &v))
+        !bf_select_whole(select, op, &q) || !bf_select_whole(select, op, &k) || !bf_select_whole(select, op, &v))
         return false;
     struct bf_operand y = bf_select_result(select, &op->result);
     bf_build_attention(&build, q, k, v, mask_value ? &mask : NULL, y, bf_op_int(op, "heads"),
@@ -356,6 +409,10 @@ static bool select_op(struct bf_select *select, const struct bf_op *op) {
         return select_attention(select, op);
     case BF_OP_EMBEDDING:
         return select_embedding(select, op);
+    case BF_OP_RESHAPE:
+        return select_reshape(select, op);
+    case BF_OP_CONCAT:
+        return select_concat(select, op);
     default:
         return bf_select_rows(select, op);
     }

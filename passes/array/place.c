@@ -206,11 +206,34 @@ static void place_tensors(struct bf_map *map) {
     program->dram_size = at;
 }
 
+/* Elements an operand has in all samples. */
+static int64_t operand_elements(const struct bf_operand *operand) {
+    return operand->buffer->samples * operand->rows * operand->cols;
+}
+
+/* A copy goes through DRAM: its elements, packed, in an area of their own. */
+static void place_copies(struct bf_map *map) {
+    struct bf_program *program = map->program;
+    for (size_t p = 0; p < map->plans.count; p++) {
+        const struct bf_plan *plan = map->plans.data[p];
+        if (plan->kernel->kind != BF_KERNEL_COPY || bf_kernel_find_param(plan->kernel, "table"))
+            continue;
+        struct bf_tensor_place *spill =
+            add_tensor(program, plan->name, BF_TENSOR_SPILL, BF_F16);
+        spill->rank = 1;
+        spill->dims[0] = (uint32_t)operand_elements(&plan->inputs.data[0]);
+        spill->dram = program->dram_size;
+        spill->size = 2 * (uint64_t)spill->dims[0];
+        program->dram_size = bf_round_up(spill->dram + spill->size, DRAM_ALIGN);
+    }
+}
+
 bool bf_pass_place(struct bf_map *map, struct bf_diags *diags) {
     find_lifetimes(map);
     if (!place_scratchpad(map, diags))
         return false;
     place_rodata(map);
     place_tensors(map);
+    place_copies(map);
     return true;
 }

@@ -166,6 +166,43 @@ static void gather(struct sequence *s, const struct bf_plan *plan) {
     }
 }
 
+/* Moves a rectangle of every sample between the scratchpad and packed elements in DRAM; `shared`:
+ * every sample gets the same ones. */
+static void move_operand(struct sequence *s, const struct bf_operand *operand,
+                         enum bf_dma_kind kind, uint64_t dram, bool shared) {
+    const struct bf_buffer *buffer = operand->buffer;
+    const struct bf_place_of_buffer *place = &s->map->places[buffer->index];
+    bool whole = operand->rows == buffer->rows && operand->cols == buffer->cols;
+    bool dense = operand->rows == place->pitch && !shared;
+    int64_t samples = dense ? 1 : buffer->samples;
+    struct bf_dma dma = {.kind = (uint8_t)kind,
+                         .pad = kind == BF_DMA_LOAD && whole,
+                         .dram = dram,
+                         .pitch = 2 * operand->cols,
+                         .rows = (uint32_t)(dense ? buffer->samples * operand->rows : operand->rows),
+                         .cols = (uint32_t)operand->cols,
+                         .spm = (uint32_t)place->spm,
+                         .width = (uint32_t)place->width,
+                         .row = (uint32_t)operand->row,
+                         .col = (uint32_t)operand->col};
+    for (int64_t i = 0; i < samples; i++) {
+        push_dma(s, &dma);
+        dma.row += (uint32_t)place->pitch;
+        dma.dram += shared ? 0 : 2 * (uint64_t)(operand->rows * operand->cols);
+    }
+}
+
+/* Row-major elements in, row-major elements out: a slice of rows, a part of a concatenation, a new
+ * shape. */
+static void copy(struct sequence *s, const struct bf_plan *plan) {
+    uint64_t dram = find_tensor(s->map->program, plan->name, BF_TENSOR_SPILL)->dram;
+    const struct bf_operand *from = &plan->inputs.data[0], *to = &plan->outputs.data[0];
+    move_operand(s, from, BF_DMA_STORE, dram, false);
+    wait_jobs(s);
+    move_operand(s, to, BF_DMA_LOAD, dram, from->buffer->samples < to->buffer->samples &&
+                                               from->rows * from->cols == to->rows * to->cols);
+}
+
 bool bf_place_has_pads(const struct bf_map *map, const struct bf_buffer *buffer);
 
 /* What plan p needs that is not there yet: parameters, zeros around results, weights, code. */
@@ -209,7 +246,11 @@ static void run_plan(struct sequence *s, size_t p) {
     const struct bf_plan *plan = s->map->plans.data[p];
     if (plan->code < 0) {
         wait_array(s);
-        gather(s, plan);
+        wait_jobs(s); /* fills of its result */
+        if (bf_kernel_find_param(plan->kernel, "table"))
+            gather(s, plan);
+        else
+            copy(s, plan);
         wait_jobs(s);
         return;
     }
