@@ -87,15 +87,22 @@ static uint64_t code_bytes(const struct bf_kernel *kernel) {
 
 /* ---- kernels ---- */
 
+/* Only for what the array could not do in cycle_limit cycles either: it issues at most four
+ * instructions a cycle and PE, and retires one iteration a cycle. */
+static bool too_long(const struct bf_ref *ref, const struct bf_kernel *kernel,
+                     struct bf_error *error) {
+    return bf_fail(error, BF_ERROR_MACHINE, "%s: it would take more than %llu cycles", kernel->name,
+                   (unsigned long long)ref->options->cycle_limit);
+}
+
 static bool run_block(void *user, struct bf_walk *walk, unsigned pe, const struct bf_block *block,
                       uint64_t number, struct bf_error *error) {
     struct bf_ref *ref = user;
     uint64_t limit = ref->options->cycle_limit;
-    ref->issued += (uint64_t)block->d.trips[0] * block->d.trips[1] * block->d.trips[2];
+    ref->issued += (uint64_t)block->d.trips[0] * block->d.trips[1] * block->d.trips[2] *
+                   (block->d.unit == BF_UNIT_CAL ? block->d.cal.length : 1);
     if (limit && ref->issued / (4 * walk->pes) >= limit)
-        return bf_fail(error, BF_ERROR_MACHINE,
-                       "%s: more instructions than the array could issue in %llu cycles",
-                       walk->kernel->name, (unsigned long long)limit);
+        return too_long(ref, walk->kernel, error);
     switch ((enum bf_unit)block->d.unit) {
     case BF_UNIT_CAL:
         return bf_ref_cal(ref, walk, pe, block, number, error);
@@ -110,6 +117,9 @@ static bool launch(struct bf_ref *ref, uint32_t index, struct bf_error *error) {
     uint32_t kernel = ref->program->launches[index].kernel;
     if (!decode(ref, kernel, error))
         return false;
+    if (ref->options->cycle_limit &&
+        bf_launch_iterations(&ref->program->launches[index]) > ref->options->cycle_limit)
+        return too_long(ref, &ref->program->kernels[kernel], error);
     ref->kernel = kernel;
     ref->kernel_stats = &ref->stats->kernels[kernel];
     ref->block_stats = ref->stats->blocks[kernel];

@@ -355,6 +355,21 @@ static void bank_without_the_kernel_traps(void **state) {
     must_fail(m, "sequencer: trap: launch 0", "bank 1 does not hold kernel k0");
 }
 
+static void cycle_limit_ends_long_programs(void **state) {
+    (void)state;
+    for (unsigned kind = 0; kind < 2; kind++) {
+        struct mini *m = mini_doubling();
+        if (kind) /* nothing but iterations */
+            m->kernel.block_count = 0, m->launch[0].trips[2] = 1 << 20;
+        m->blocks[1].d.trips[1] = m->blocks[1].d.trips[2] = BF_MAX_TRIPS;
+        struct bf_device_options options = {.cycle_limit = 10000};
+        struct bf_error error = {0};
+        assert_false(bf_device_ref.run(&m->program, m->dram, &options, &m->stats, &error));
+        assert_string_equal(error.text, "k0: it would take more than 10000 cycles");
+        free(m);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(iterations_walk_through_the_scratchpad),
@@ -374,6 +389,7 @@ int main(void) {
         cmocka_unit_test(address_outside_the_scratchpad_traps),
         cmocka_unit_test(deadlock_names_the_circle),
         cmocka_unit_test(bank_without_the_kernel_traps),
+        cmocka_unit_test(cycle_limit_ends_long_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
