@@ -30,6 +30,7 @@ static const char help_text[] =
     "  -print-after=PASS|all  print the text of the level after a pass, to standard error\n"
     "  -dump-dir DIR          write the text after every pass to DIR\n"
     "  -passes=A,B            which optional passes run; empty: none\n"
+    "  -verify-each           verify the level after every pass, not only after its last\n"
     "  -list-passes           list the passes\n"
     "  -print-arch NAME       print a machine description\n"
     "  -MD [-MF FILE]         write the dependencies of the output for make\n"
@@ -172,6 +173,8 @@ static bool set_flag(struct bf_options *options, const char *word, bool *known) 
         options->dry_run = true;
     else if (!strcmp(word, "-g"))
         return true; /* places are always kept */
+    else if (!strcmp(word, "-verify-each"))
+        options->verify_each = true;
     else if (!strcmp(word, "-list-passes"))
         options->list_passes = true;
     else if (!strcmp(word, "--help") || !strcmp(word, "-help") || !strcmp(word, "-h"))
@@ -194,9 +197,9 @@ static const char *const valued[] = {
 enum { VALUED_COUNT = sizeof valued / sizeof *valued };
 
 /* Other options that a typo may have meant. */
-static const char *const alone[] = {"-resident",     "-embed-net", "-allow-unused",
-                                    "-fsyntax-only", "-Werror",    "-MD",
-                                    "-list-passes",  "--help",     "--version"};
+static const char *const alone[] = {"-resident", "-embed-net", "-allow-unused", "-fsyntax-only",
+                                    "-Werror",   "-MD",        "-list-passes",  "-verify-each",
+                                    "--help",    "--version"};
 
 static bool unknown(const char *word, const char *name) {
     const char *near = NULL;

@@ -34,6 +34,7 @@ struct bf_options {
     struct bf_strings print_after; /* pass names, or "all" */
     const char *dump_dir;
     const char *passes;          /* -passes=a,b: which of the optional ones run; NULL: all */
+    bool verify_each;           /* after every pass, not only the last of a level */
     bool make_dependencies;      /* -MD */
     const char *dependency_file; /* -MF */
     bool verbose, dry_run, werror, color;

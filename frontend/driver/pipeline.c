@@ -73,10 +73,11 @@ static bool report_finding(struct bf_compilation *c, const char *finding) {
 static bool run_verify(struct bf_compilation *c) {
     struct bf_program *program = c->map->program;
     struct bf_error error = {0};
-    bool ok = bf_pass_verify(c->map, c->diags);
     program->rodata = bf_alloc(program->rodata_size); /* values come later, and don't matter here */
-    if (ok && !(bf_program_check(program, &error) && bf_check_program(program, &error)))
-        ok = report_finding(c, error.text);
+    bool legal = bf_program_check(program, &error);
+    bool ok = legal && bf_pass_verify(c->map, c->diags) && bf_check_program(program, &error);
+    if (error.code)
+        report_finding(c, error.text);
     free(program->rodata);
     program->rodata = NULL;
     c->internal = !ok && c->level < BF_LEVEL_MAP;
@@ -290,11 +291,22 @@ static bool after_is_right(struct bf_compilation *c) {
                          c->map->after);
 }
 
-static bool verify_level(struct bf_compilation *c, const struct pass *pass) {
+/* Whether no further pass of the same level runs. */
+static bool last_of_level(const struct bf_options *options, int number) {
+    for (int i = number + 1; i < PASS_COUNT && passes[i].to == passes[number].to; i++)
+        if (wanted(options, &passes[i].info))
+            return false;
+    return true;
+}
+
+/* A level is verified when its last pass has run; -verify-each does it after each. */
+static bool verify_level(struct bf_compilation *c, int number) {
     bool ok = true;
-    if (pass->to == BF_LEVEL_NET)
+    if (!c->options->verify_each && !last_of_level(c->options, number))
+        return true;
+    if (passes[number].to == BF_LEVEL_NET)
         ok = bf_net_verify(c->net, c->diags);
-    if (pass->to == BF_LEVEL_POLY)
+    if (passes[number].to == BF_LEVEL_POLY)
         ok = bf_poly_verify(c->poly, c->diags);
     c->internal |= !ok;
     return ok;
@@ -309,7 +321,7 @@ static double milliseconds(void) {
 static bool run_pass(struct bf_compilation *c, int number) {
     const struct pass *pass = &passes[number];
     double start = milliseconds();
-    if (!pass->run(c) || !verify_level(c, pass))
+    if (!pass->run(c) || !verify_level(c, number))
         return false;
     if (c->map)
         c->map->after = pass->info.name;
