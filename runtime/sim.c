@@ -103,23 +103,11 @@ static bool stuck(const struct sim *sim) {
     return !under_way(sim);
 }
 
-static void check_left_tokens(struct sim *sim) {
-    for (unsigned p = 0; p < sim->pes; p++)
-        for (unsigned id = 0; id < BF_BLOCKS; id++)
-            for (unsigned s = 0; sim->pe[p].block[id].d && s < sim->launch->window; s++)
-                if (sim->pe[p].block[id].counter[s]) {
-                    sim_trap_block(sim, p, id, sim_slot_iteration(sim, s),
-                                   "a token after its last iteration");
-                    return;
-                }
-}
-
 static void finish_kernel(struct sim *sim) {
     sim_flush_waits(sim);
     sim->ks->cycles += sim->cycle - sim->launched;
     if (sim->trace)
         sim_note(sim, -1, SIM_TRACE_ARRAY, 1, "idle kernel=%s", sim->kernel->name);
-    check_left_tokens(sim);
     sim->running = false;
 }
 

@@ -293,6 +293,9 @@ static void distance_of_dependent_words(void **state) {
     assert_int_equal(distance(cal_program(other, 2)), 1);
     struct bf_cal over[2] = {mini_scale(20, 0, BF_B_TWO), mini_scale(20, 1, BF_B_TWO)};
     assert_int_equal(distance(cal_program(over, 2)), 1);
+    struct bf_cal half[2] = {mini_to_acc(1, 0),
+                             {.op = BF_CAL_LDHI, .dst = BF_DST_ACC, .acc = 1, .c = 3}};
+    assert_int_equal(distance(cal_program(half, 2)), 4);
     struct mini *m = cal_program(ram, 2);
     m->program.machine.fma_latency = 9;
     assert_int_equal(distance(m), 11);
@@ -392,6 +395,154 @@ static void cal_reads_first(void **state) {
     assert_int_equal(at(&t, "0 store read", 0), at(&t, "0 cal issue", 0) + 1);
     assert_int_equal(at(&t, "0 store read", 1), last + 3);
     assert_true(m->kernel_stats.stalled[BF_UNIT_STORE][BF_STALL_PORT] > 40);
+    end(&t);
+}
+
+/* An instruction that may swap keeps others from the banks of both of its words. */
+static void possible_swaps_claim_their_port(void **state) {
+    (void)state;
+    for (unsigned swap = 0; swap < 2; swap++) {
+        struct bf_cal word = mini_fma(20, 0, 0, 0);
+        struct mini *m = cal_program(&word, 1);
+        m->blocks[1].d.trips[0] = 50;
+        m->blocks[1].d.cal.swap = (uint8_t)swap; /* word 0 or word 1 */
+        m->blocks[0].d.target[1] = 56;
+        struct bf_descriptor *d = mini_block(m, 56, "store");
+        m->blocks[2].pes = 1;
+        d->need = 1;
+        d->trips[0] = 3;
+        d->mem.ram = 1;
+        d->mem.spm = 64;
+        struct traced t = run(m);
+        long first = at(&t, "0 store read", 0), last = at(&t, "0 cal issue", 49);
+        assert_int_equal(at(&t, "0 store read", 2), swap ? last + 4 : first + 2);
+        end(&t);
+    }
+}
+
+/* ---- T2, P2: writes ---- */
+
+/* CAL copies one word again and again, while a LOAD without regard for it writes that word: who
+ * reads before the end of that cycle gets the old word. */
+static void a_read_in_the_cycle_of_a_write_gets_the_old_word(void **state) {
+    (void)state;
+    for (unsigned weights = 0; weights < 2; weights++) {
+        struct bf_cal word = mini_scale(16, 0, BF_B_ONE);
+        if (weights) {
+            word = mini_fma(16, 4, 0, 4);
+            word.c_class = BF_CLASS_SPECIAL;
+            word.c = BF_C_ZERO << 8;
+            word.a_class = BF_CLASS_SPECIAL; /* an accumulator that holds 1 */
+            word.a = 0;
+        }
+        struct bf_cal one = {.op = BF_CAL_SEL, /* -1 >= 0 ? a0 : 1 */
+                             .dst = BF_DST_ACC,
+                             .a_class = BF_CLASS_SPECIAL,
+                             .b_kind = BF_B_CONST,
+                             .b = BF_B_ONE,
+                             .negate_addend = true,
+                             .c_class = BF_CLASS_SPECIAL,
+                             .c = BF_C_ONE << 8};
+        struct mini *m = cal_program(&word, 1);
+        m->launch[0].context_size = 0;
+        m->blocks[1].d.trips[0] = 16;
+        m->blocks[1].d.cal.delta[1][0] = 1;
+        word.d_class = 1;
+        m->segment.count = 0;
+        m->blocks[1].d.cal.length = 0;
+        m->blocks[1].d.cal.relative = 3;
+        m->kernel.block_count = 2;
+        mini_cal(m, word);
+        m->blocks[1].d.need = 0;
+        m->blocks[1].d.target[0] = 56;
+        m->blocks[0].d.target[0] = BF_NO_BLOCK;
+        m->blocks[0].d.trips[0] = 1;
+        m->blocks[0].d.mem.weights = weights;
+        m->blocks[0].d.mem.relative = !weights;
+        m->program.machine.spm_latency = 6; /* so that the write falls into the block */
+        m->program.machine.retire_latency = 20;
+        struct bf_descriptor *d = mini_block(m, 56, "store");
+        m->blocks[2].pes = 1;
+        d->need = 1;
+        d->trips[0] = 16;
+        d->mem.ram = 16;
+        d->mem.ram_delta[0] = 1;
+        d->mem.spm = 64;
+        d->mem.spm_delta[0] = 1;
+        d = mini_block(m, 1, "one"); /* chosen before block 0: higher index */
+        m->blocks[3].pes = 1;
+        mini_cal(m, one);
+        mini_dma(m, BF_DMA_STORE, 4096, 64, 4, 16);
+        m->program.sequence_count = 0;
+        mini_sequence(m, 1);
+        bf_half nan = BF_HALF_NAN;
+        struct traced t = run(m);
+        long write = at(&t, weights ? "0 load write weight=0" : "0 load write ram=64", 0);
+        unsigned fresh = 0;
+        for (unsigned k = 0; k < 16; k++) {
+            long read = at(&t, "0 cal issue block=0.0", k) + (weights ? 1 : 2);
+            bf_half want = read > write ? BF_HALF_ONE : nan;
+            assert_int_equal(mini_bits(m, 4096, k), want);
+            fresh += read > write;
+        }
+        assert_true(fresh > 0 && fresh < 16);
+        end(&t);
+    }
+}
+
+/* PE 1 streams words into one bank of PE 0; beside it PE 0 does what `busy` says to that bank. */
+static struct mini *stream(unsigned words, bool cal, bool load) {
+    struct mini *m = mini_create();
+    mini_load(m, 32, 1, 0, 1)->target[0] = 48;
+    struct bf_descriptor *d = mini_block(m, 48, "send");
+    m->blocks[1].pes = 2;
+    d->need = 1;
+    d->trips[0] = (uint16_t)words;
+    d->flow.width = 2;
+    d->flow.mode = BF_FLOW_ABS;
+    d->flow.destination = 15; /* + 1, the sender's number */
+    if (cal) {
+        d = mini_block(m, 0, "writer");
+        m->blocks[2].pes = 1;
+        d->trips[0] = 200;
+        mini_cal(m, mini_scale(16, 0, BF_B_ONE));
+    }
+    if (load) {
+        d = mini_load(m, 33, 0, 0, 60);
+        d->mem.ram = 16;
+        d->mem.ram_delta[0] = 0;
+    }
+    mini_dma(m, BF_DMA_FILL, 0, 0, 4, 64);
+    mini_sequence(m, 1);
+    return m;
+}
+
+static void words_wait_behind_cal_in_bounded_queues(void **state) {
+    (void)state;
+    static const unsigned depths[][2] = {{4, 2}, {1, 1}, {3, 5}};
+    for (unsigned i = 0; i < 3; i++) {
+        struct mini *m = stream(40, true, false);
+        m->program.machine.router_queue = depths[i][0];
+        m->program.machine.eject_queue = depths[i][1];
+        struct traced t = run(m);
+        long arrival = at(&t, "0 flow arrive", 0);
+        assert_int_equal(arrival, at(&t, "0 cal write", 199) + 1);
+        unsigned read = 0; /* two routers and the eject queue are full then */
+        while (find(&t, "1 flow read", read) >= 0 && find(&t, "1 flow read", read) < arrival)
+            read++;
+        assert_int_equal(read, 2 * depths[i][0] + depths[i][1]);
+        end(&t);
+    }
+}
+
+static void arrivals_go_before_loaded_words(void **state) {
+    (void)state;
+    struct traced t = run(stream(20, false, true));
+    long first = at(&t, "0 flow arrive", 0);
+    assert_true(at(&t, "0 load write", 0) < first);
+    for (unsigned k = 1; k < 20; k++)
+        assert_int_equal(at(&t, "0 flow arrive", k), first + k);
+    assert_true(at(&t, "0 load write", 59) > first + 20);
     end(&t);
 }
 
@@ -527,6 +678,39 @@ static void outstanding_loads_are_bounded(void **state) {
     t = run(m);
     assert_int_equal(at(&t, "0 load issue", 11), at(&t, "0 load issue", 0) + 11);
     end(&t);
+}
+
+/* Entries of a queue before a cycle: events `in` less events `out`. */
+static unsigned held(const struct traced *t, const char *in, const char *out, long cycle) {
+    unsigned entered = 0, left = 0;
+    while (find(t, in, entered) >= 0 && find(t, in, entered) < cycle)
+        entered++;
+    while (find(t, out, left) >= 0 && find(t, out, left) < cycle)
+        left++;
+    return entered - left;
+}
+
+static void request_queues_are_bounded(void **state) {
+    (void)state;
+    for (unsigned depth = 1; depth < 5; depth++) {
+        struct mini *m = loads(4, 10, false);
+        for (unsigned pe = 0; pe < 4; pe++)
+            m->blocks[pe].d.mem.spm = pe; /* one bank, different words */
+        m->program.machine.request_queue = depth;
+        m->program.machine.response_queue = 32;
+        struct traced t = run(m);
+        bool full = false;
+        for (unsigned k = 0; k < 10; k++) {
+            unsigned count = held(&t, "2 load issue", "2 load grant", at(&t, "2 load issue", k));
+            assert_true(count < depth);
+            full |= count + 1 == depth;
+        }
+        for (unsigned k = 0; find(&t, "2 load stall queue", k) >= 0; k++)
+            assert_int_equal(
+                held(&t, "2 load issue", "2 load grant", at(&t, "2 load stall queue", k)), depth);
+        assert_true(full);
+        end(&t);
+    }
 }
 
 /* ---- D, Q: DMA and sequencer ---- */
@@ -789,6 +973,10 @@ int main(void) {
         cmocka_unit_test(swapped_hazards_do_not_depend_on_data),
         cmocka_unit_test(operands_of_one_bank_are_read_in_turn),
         cmocka_unit_test(cal_reads_first),
+        cmocka_unit_test(possible_swaps_claim_their_port),
+        cmocka_unit_test(a_read_in_the_cycle_of_a_write_gets_the_old_word),
+        cmocka_unit_test(words_wait_behind_cal_in_bounded_queues),
+        cmocka_unit_test(arrivals_go_before_loaded_words),
         cmocka_unit_test(highest_index_first),
         cmocka_unit_test(oldest_iteration_first),
         cmocka_unit_test(chained_blocks_follow_at_once),
@@ -796,6 +984,7 @@ int main(void) {
         cmocka_unit_test(equal_words_are_granted_together),
         cmocka_unit_test(a_bank_takes_turns),
         cmocka_unit_test(outstanding_loads_are_bounded),
+        cmocka_unit_test(request_queues_are_bounded),
         cmocka_unit_test(dma_keeps_its_rate),
         cmocka_unit_test(dma_counts_in_tenths),
         cmocka_unit_test(a_full_dma_queue_stalls_the_sequencer),
