@@ -1,0 +1,121 @@
+/* test_attention.c - attention through all passes onto the devices, against the interpreter. */
+#define _POSIX_C_SOURCE 200809L
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "test/unit/compile.h"
+
+/* Half of what the reference cases allow for a whole attention layer. */
+static const double tolerance = 6.5e-4;
+
+enum mask { NONE, KEYS, PAIRS };
+
+struct shape {
+    int64_t queries, keys, heads, kv_heads, columns, batch;
+    enum mask mask;
+    bool causal;
+    int64_t window;
+    double scale; /* of the scores */
+};
+
+static struct bf_net *build(const struct shape *s, struct bf_diags *diags) {
+    struct bf_net *net = bf_net_create("attention");
+    struct bf_loc loc = {0};
+    struct bf_value *args[4] = {0};
+    static const char *const names[] = {"q", "k", "v"};
+    for (int i = 0; i < 3; i++)
+        args[i] = bf_net_add_input(
+            net, names[i],
+            bf_type_make(BF_F16, 2,
+                         (int64_t[]){i ? s->keys : s->queries,
+                                     (i ? s->kv_heads : s->heads) * s->columns}),
+            loc, diags);
+    if (s->mask != NONE) {
+        int64_t dims[] = {s->queries, s->keys};
+        struct bf_type type = bf_type_make(BF_U8, s->mask == KEYS ? 1 : 2,
+                                           s->mask == KEYS ? dims + 1 : dims);
+        args[3] = bf_net_add_input(net, "mask", type, loc, diags);
+    }
+    struct bf_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    bf_attrs_set_int(&attrs, BF_OP_ATTENTION, "heads", s->heads);
+    bf_attrs_set_int(&attrs, BF_OP_ATTENTION, "kv_heads", s->kv_heads);
+    bf_attrs_set_bool(&attrs, BF_OP_ATTENTION, "causal", s->causal);
+    bf_attrs_set_int(&attrs, BF_OP_ATTENTION, "window", s->window);
+    struct bf_value *y = bf_net_add_op(net, BF_OP_ATTENTION, args, s->mask ? 4 : 3, &attrs, "attn",
+                                       loc, diags);
+    assert_non_null(y);
+    assert_true(bf_net_add_output(net, "y", y, loc, diags));
+    return net;
+}
+
+/* Values of the inputs; a mask hides about a third, and in sample 0 everything from one query. */
+static void fill(const struct shape *s, double *inputs[4]) {
+    int64_t samples = s->batch;
+    int64_t q = samples * s->queries * s->heads * s->columns;
+    int64_t k = samples * s->keys * s->kv_heads * s->columns;
+    inputs[0] = random_tensor(q, 1);
+    inputs[1] = random_tensor(k, 2);
+    inputs[2] = random_tensor(k, 3);
+    for (int64_t i = 0; i < q; i++)
+        inputs[0][i] = bf_half_to_double(bf_half_from_double(inputs[0][i] * s->scale));
+    int64_t values = samples * s->keys * (s->mask == PAIRS ? s->queries : 1);
+    inputs[3] = random_tensor(values, 4);
+    for (int64_t i = 0; i < values; i++)
+        inputs[3][i] = inputs[3][i] > -0.4 && (s->mask == KEYS || i >= s->keys);
+}
+
+static void on_device(const struct shape *s, const struct bf_machine *machine,
+                      const struct bf_device *device, struct bf_stats **stats) {
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_net *net = build(s, &diags);
+    struct compiled c;
+    double *inputs[4];
+    assert_true(compile_net(&c, net, machine, s->batch, 1));
+    fill(s, inputs);
+    double error = run_net(&c, net, device, inputs, 0, stats);
+    if (!(error < tolerance))
+        fail_msg("%lld queries, %lld keys, %lld of %lld heads of %lld, batch %lld on '%s', %s: "
+                 "error %g",
+                 (long long)s->queries, (long long)s->keys, (long long)s->kv_heads,
+                 (long long)s->heads, (long long)s->columns, (long long)s->batch, machine->name,
+                 device->name, error);
+    if (getenv("SHOW"))
+        printf("error %g, %zu plans, words %u, cycles %llu\n", error, c.map->plans.count,
+               c.map->program->kernels[0].segments[0].count,
+               stats ? (unsigned long long)(*stats)->kernels[0].cycles : 0);
+    for (int i = 0; i < 4; i++)
+        free(inputs[i]);
+    compiled_free(&c);
+    bf_net_free(net);
+}
+
+static void run(const struct shape *s, const struct bf_machine *machine) {
+    on_device(s, machine, &bf_device_ref, NULL);
+}
+
+static struct bf_machine machine_of(unsigned lanes) {
+    struct bf_machine m = bf_machine_default();
+    m.lanes = lanes;
+    return m;
+}
+
+static void as_in_the_reference_cases(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    run(&(struct shape){64, 64, 4, 4, 32, 1, NONE, false, 0, 1}, &m);
+    run(&(struct shape){64, 64, 4, 4, 32, 1, KEYS, false, 0, 1}, &m);
+    run(&(struct shape){16, 16, 4, 4, 16, 7, NONE, false, 0, 1}, &m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_in_the_reference_cases),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
