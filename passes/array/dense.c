@@ -113,7 +113,7 @@ static bool stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     int64_t iterations = bf_tiles_iterations(&tiles) * chunks;
     plan->context_size = chunk + unroll;
     plan->window = machine->data_ram / plan->context_size;
-    plan->window = plan->window < BF_MAX_WINDOW ? plan->window : BF_MAX_WINDOW;
+    plan->window = plan->window < machine->window ? plan->window : machine->window;
     plan->window = plan->window < iterations ? plan->window : iterations;
     bf_plan_set(map, plan, "chunk", chunk);
     bf_plan_set(map, plan, "chunks", chunks);

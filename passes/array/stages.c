@@ -353,7 +353,7 @@ bool bf_stages_stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
     int64_t iterations = bf_tiles_iterations(&tiles), window = machine->data_ram / base;
     if (window < 1)
         return refuse(map, &shape, diags);
-    window = window < BF_MAX_WINDOW ? window : BF_MAX_WINDOW;
+    window = window < machine->window ? window : machine->window;
     plan->window = window < iterations ? window : iterations;
     plan->context_base = 0;
     plan->context_size = base;
