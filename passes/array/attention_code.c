@@ -752,9 +752,13 @@ static void set_bases(struct build *b, struct bf_launch *launch) {
         (uint32_t)(bf_map_row_word(map, a->v, 0, 0, head) + first_offset(b, &v));
     if (a->mask) {
         struct strides mask = mask_strides(b);
-        launch->base[BASE_MASK] = (uint32_t)((a->lane_mask ? bf_map_row_word(map, a->mask, 0, 0, 0)
-                                                    : bf_map_column_word(map, a->mask, 0, 0, 0)) +
-                                             first_offset(b, &mask));
+        int64_t sample = a->mask->buffer->samples > 1 ? b->jobs.first[BF_JOB_SAMPLE] +
+                                                            a->lanes * b->jobs.first[BF_JOB_BATCH]
+                                                      : 0;
+        launch->base[BASE_MASK] =
+            (uint32_t)(a->lane_mask ? bf_map_row_word(map, a->mask, sample, 0, 0)
+                                    : bf_map_column_word(map, a->mask, 0, 0, 0) +
+                                          first_offset(b, &mask));
     }
     launch->base[BASE_Y] =
         (uint32_t)(bf_map_column_word(map, a->y, 0, 0, 0) + first_offset(b, &y));

@@ -113,9 +113,75 @@ static void as_in_the_reference_cases(void **state) {
     run(&(struct shape){16, 16, 4, 4, 16, 7, NONE, false, 0, 1}, &m);
 }
 
+static void with_masks(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    run(&(struct shape){64, 64, 4, 4, 32, 1, PAIRS, false, 0, 1}, &m);
+    run(&(struct shape){64, 64, 8, 2, 16, 1, NONE, true, 0, 1}, &m);
+    run(&(struct shape){64, 64, 4, 2, 16, 2, KEYS, true, 0, 1}, &m);
+    run(&(struct shape){50, 50, 2, 2, 16, 2, PAIRS, true, 20, 1}, &m);
+    run(&(struct shape){48, 48, 2, 2, 16, 1, NONE, false, 5, 1}, &m);
+    run(&(struct shape){20, 30, 2, 1, 16, 37, KEYS, false, 0, 1}, &m);
+}
+
+static void of_any_size(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    static const int64_t keys[] = {2, 7, 8, 9, 17, 24, 33, 40, 47, 48, 55, 63, 64};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        run(&(struct shape){19, keys[i], 2, 2, 16, 1, NONE, false, 0, 1}, &m);
+        run(&(struct shape){33, keys[i], 2, 1, 16, 2, KEYS, false, 0, 1}, &m);
+    }
+    static const int64_t columns[] = {1, 2, 5, 8, 12, 20, 24, 40, 48, 64, 72, 128};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        run(&(struct shape){17, 40, 3, 3, columns[i], 1, NONE, false, 0, 1}, &m);
+    run(&(struct shape){1, 1, 2, 2, 16, 1, NONE, false, 0, 1}, &m);
+}
+
+static void on_any_machine(void **state) {
+    (void)state;
+    static const unsigned lanes[] = {4, 8, 16, 32};
+    for (int i = 0; i < 4; i++) {
+        struct bf_machine m = machine_of(lanes[i]);
+        run(&(struct shape){64, 32, 4, 4, 16, 1, KEYS, false, 0, 1}, &m);
+        run(&(struct shape){30, 30, 3, 3, 32, 3, NONE, true, 0, 1}, &m);
+        run(&(struct shape){16, 29, 4, 2, 10, 3, PAIRS, false, 0, 1}, &m);
+        m.rows = 2, m.cols = 1;
+        run(&(struct shape){40, 20, 4, 2, 16, 3, NONE, false, 0, 1}, &m);
+        m.rows = m.cols = 8;
+        run(&(struct shape){64, 32, 6, 6, 16, 3, NONE, false, 0, 1}, &m);
+    }
+}
+
+/* Scores far beyond the range of exp, and equal ones. */
+static void with_any_scores(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 0}, &m);
+    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 4}, &m);
+    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 500}, &m);
+}
+
+static void in_cycles(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    struct bf_stats *stats = NULL;
+    struct shape shapes[] = {{64, 64, 4, 4, 32, 1, NONE, false, 0, 1},
+                             {64, 64, 4, 4, 32, 1, KEYS, false, 0, 1},
+                             {16, 16, 4, 4, 16, 16, NONE, false, 0, 1},
+                             {64, 64, 4, 4, 64, 4, NONE, false, 0, 1}};
+    for (int i = 0; i < 4; i++)
+        on_device(&shapes[i], &m, &bf_device_sim, &stats);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_in_the_reference_cases),
+        cmocka_unit_test(with_masks),
+        cmocka_unit_test(of_any_size),
+        cmocka_unit_test(on_any_machine),
+        cmocka_unit_test(with_any_scores),
+        cmocka_unit_test(in_cycles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
