@@ -380,6 +380,8 @@ static bool find_sections(struct loader *l, Elf *elf, const uint8_t *bytes, size
         !gelf_getehdr(elf, &header) || header.e_ident[EI_DATA] != ELFDATA2LSB ||
         elf_getshdrstrndx(elf, &names) || elf_getshdrnum(elf, &count))
         return broken(l);
+    if (header.e_shoff >= size)
+        return bf_fail(l->error, BF_ERROR_INPUT, "not a valid image: the file is cut short");
     if (count < 2 || count > SECTIONS + 1)
         return bf_fail(l->error, BF_ERROR_INPUT, "not a valid image: it has %zu sections", count);
     for (Elf_Scn *section = NULL; (section = elf_nextscn(elf, section));) {

@@ -30,11 +30,13 @@ static int complain(const char *what, const char *word) {
 static int parse_options(struct options *options, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
-        if (!strcmp(word, "--help")) {
+        if (!strncmp(word, "--", 2) && word[2])
+            word++; /* one dash or two */
+        if (!strcmp(word, "-help")) {
             fputs(help_text, stdout);
             return 0;
         }
-        if (!strcmp(word, "--version")) {
+        if (!strcmp(word, "-version")) {
             puts("bfas " BF_VERSION);
             return 0;
         }
