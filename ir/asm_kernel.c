@@ -75,7 +75,7 @@ void bf_asm_end_kernel(struct bf_asm *a) {
 /* ---- statements ---- */
 
 static bool in_kernel(struct bf_asm *a, const char *what) {
-    return a->kernels.count || bf_asm_error(a, a->line_start, "%s belongs behind a .kernel", what);
+    return a->open || bf_asm_error(a, a->line_start, "%s belongs behind a .kernel", what);
 }
 
 bool bf_asm_kernel(struct bf_asm *a) {
