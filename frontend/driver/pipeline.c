@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "backend/encode.h"
+#include "passes/array/stages.h"
 #include "runtime/check.h"
 
 typedef bool pass_function(struct bf_compilation *c);
@@ -55,17 +56,50 @@ static bool run_schedule(struct bf_compilation *c) {
     return bf_pass_schedule(c->map, c->diags);
 }
 
-/* A finding names its kernel first: "k3: storage: ...". It is shown at that kernel's place. */
-static bool report_finding(struct bf_compilation *c, const char *finding) {
-    struct bf_loc loc = {0};
-    for (size_t p = 0; p < c->map->plans.count; p++) {
-        const struct bf_plan *plan = c->map->plans.data[p];
-        const char *name = plan->code < 0 ? "" : c->map->program->kernels[plan->code].name;
+/* A finding names its kernel first: "k3: storage: ...". */
+static const struct bf_plan *plan_of_finding(const struct bf_map *map, const char *finding) {
+    for (size_t p = 0; p < map->plans.count; p++) {
+        const struct bf_plan *plan = map->plans.data[p];
+        bool coded = plan->code >= 0 && plan->code < (int)map->program->kernel_count;
+        const char *name = coded ? map->program->kernels[plan->code].name : "";
         size_t length = strlen(name);
         if (length && !strncmp(finding, name, length) && finding[length] == ':')
-            loc = plan->kernel->loc;
+            return plan;
     }
-    return bf_diag_error(c->diags, loc, "%s", finding);
+    return NULL;
+}
+
+/* Which element lies in the RAM word that a finding is about, in each region that has the word. */
+static void note_elements(struct bf_compilation *c, const struct bf_plan *plan,
+                          const char *finding) {
+    const char *word = strstr(finding, "RAM word ");
+    int at, row, column;
+    bool stages = plan->kernel->kind == BF_KERNEL_BUTTERFLY || plan->kernel->kind == BF_KERNEL_FFT;
+    if (!stages || !word || sscanf(word, "RAM word %d of PE (%d,%d)", &at, &row, &column) != 3)
+        return;
+    unsigned pe = (unsigned)(row * (int)c->map->machine.cols + column);
+    unsigned field = pe & ((1u << bf_plan_int(plan, "pe_bits")) - 1);
+    for (size_t i = 0; i < plan->regions.count; i++) {
+        const struct bf_region *region = &plan->regions.data[i];
+        size_t layout = i * plan->layouts.count / plan->regions.count;
+        if (at < region->base || at >= region->base + region->words)
+            continue;
+        struct bf_text text = {0};
+        bf_stages_add_element(plan, &plan->layouts.data[layout], field,
+                              (at - region->base) % bf_plan_int(plan, "words"), &text);
+        bf_diag_note(c->diags, plan->kernel->loc,
+                     "RAM word %d is in region '%s' (stages %s to %s): %s", at, region->name,
+                     plan->kernel->stmts.data[plan->layouts.data[layout].first].name,
+                     plan->kernel->stmts.data[plan->layouts.data[layout].last].name, text.data);
+        bf_text_free(&text);
+    }
+}
+
+static void report_finding(struct bf_compilation *c, const char *finding) {
+    const struct bf_plan *plan = plan_of_finding(c->map, finding);
+    bf_diag_error(c->diags, plan ? plan->kernel->loc : (struct bf_loc){0}, "%s", finding);
+    if (plan)
+        note_elements(c, plan, finding);
 }
 
 /* The three checks: value here, order and storage on the words. What fails was made by bfcc, unless

@@ -1,16 +1,15 @@
 /* stages_verify.c - the value check of butterflies and FFTs, exact and in isl, on what was emitted.
  *
- * A layout says where the elements of an array lie: Loc = { X[digits] -> [pe, word] }. From the emitted
- * code come
- *     C = { [pe, word written] -> [pe, word read] }   a block's bodies, through accumulators
- *     F = { [pe, word] -> [pe, word] }                a FLOW block's descriptor
- * and from the poly statement E = W^-1 . R, result element -> elements it depends on. Checked:
- *     stage      C = Loc^-1 . E . Loc           both ways: nothing missing, nothing wrong
- *     exchange   F = Loc_before^-1 . Loc_after
- *     weights    the n-th body reads the lanes of the n-th butterflies
- *     LOAD, STORE  every word meets the scratchpad word of its element
- * A FLOW counts k = counter XOR self over all of the field, so that { self -> k } is all pairs.
- * Sample, lane and stack digits are 0 throughout: every access is the same for each of them.
+ * A layout says where the elements of an array lie: Loc = { X[digits] -> [pe, word] }. From the
+ * emitted code come C = { [pe, word written] -> [pe, word read] }   a block's bodies, through
+ * accumulators F = { [pe, word] -> [pe, word] }                a FLOW block's descriptor and from
+ * the poly statement E = W^-1 . R, result element -> elements it depends on. Checked: stage      C
+ * = Loc^-1 . E . Loc           both ways: nothing missing, nothing wrong exchange   F =
+ * Loc_before^-1 . Loc_after weights    the n-th body reads the lanes of the n-th butterflies and in
+ * stages_values.c, step by step: products   each result is the right sum of weights x words LOAD,
+ * STORE  every word meets the scratchpad word of its element A FLOW counts k = counter XOR self
+ * over all of the field, so that { self -> k } is all pairs. Sample, lane and stack digits are 0
+ * throughout: every access is the same for each of them.
  */
 #include <stdlib.h>
 
@@ -113,7 +112,8 @@ static void add_travel(struct bf_text *text, const struct bf_descriptor *d, unsi
     }
 }
 
-/* { [pe, written] -> [pe, read] : some iteration of the block }, words of the regions and planes. */
+/* { [pe, written] -> [pe, read] : some iteration of the block }, words of the regions and planes.
+ */
 static __isl_give isl_map *one_flow(struct verify *v, const struct bf_descriptor *d, int64_t to,
                                     unsigned to_class, int64_t from, unsigned from_class) {
     struct bf_text text = {0};
@@ -194,36 +194,63 @@ static __isl_give isl_map *pad_inputs(const struct bf_poly_kernel *kernel, __isl
 
 /* ---- the three checks ---- */
 
-/* Elements of a point [pe, word] -> [pe, word] under two layouts, for a message. */
-static bool report(struct verify *v, const char *what, __isl_take isl_map *wrong,
-                   __isl_keep isl_map *loc_out, __isl_keep isl_map *loc_in) {
-    isl_map *point = isl_map_from_basic_map(isl_map_sample(wrong));
-    isl_map *elements = isl_map_apply_domain(isl_map_copy(point),
-                                             isl_map_reverse(isl_map_copy(loc_out)));
-    elements = isl_map_apply_range(elements, isl_map_reverse(isl_map_copy(loc_in)));
-    char *where = isl_map_to_str(point), *which = isl_map_to_str(elements);
-    bf_diag_error(v->diags, v->plan->kernel->loc,
-                  "internal error: value check of %s (%s): %s: [pe, word] %s, elements %s",
-                  v->plan->name, v->plan->kernel->what, what, where ? where : "?",
-                  which ? which : "?");
-    free(where);
-    free(which);
-    isl_map_free(point);
-    isl_map_free(elements);
+/* Coordinates of a point of { [pe, word] -> [pe, word] }. */
+static bool sample(__isl_take isl_map *map, long at[4]) {
+    isl_point *point = isl_set_sample_point(isl_map_wrap(map));
+    bool ok = true;
+    for (int i = 0; i < 4 && ok; i++) {
+        isl_val *value = isl_point_get_coordinate_val(point, isl_dim_set, i);
+        ok = value && isl_val_is_int(value) == isl_bool_true;
+        at[i] = ok ? isl_val_get_num_si(value) : 0;
+        isl_val_free(value);
+    }
+    isl_point_free(point);
+    return ok;
+}
+
+/* What two relations between words are about. */
+struct question {
+    const char *stage; /* NULL: an exchange */
+    const struct bf_layout *out, *in;
+};
+
+/* Names a pair (out, in) of words by the elements that lie there. */
+static bool report(struct verify *v, const struct question *q, bool missing,
+                   __isl_take isl_map *wrong) {
+    long at[4] = {0};
+    struct bf_text text = {0};
+    sample(wrong, at);
+    if (q->stage)
+        bf_text_printf(&text, missing ? "stage %s does not compute " : "stage %s computes ",
+                       q->stage);
+    else
+        bf_text_add(&text, missing ? "no exchange brings " : "the exchange brings ");
+    bf_stages_add_element(v->plan, q->out, (unsigned)at[0], at[1] % v->words, &text);
+    if (q->stage) {
+        bf_text_add(&text, missing ? ", from what it needs, " : ", from what it must not, ");
+        bf_stages_add_element(v->plan, q->in, (unsigned)at[2], at[3] % v->words, &text);
+    } else if (missing) {
+        bf_text_printf(&text, ", to word %ld of PE %ld", at[3] % v->words, at[2]);
+    } else {
+        bf_text_add(&text, ", to the place of ");
+        bf_stages_add_element(v->plan, q->in, (unsigned)at[2], at[3] % v->words, &text);
+    }
+    bf_diag_error(v->diags, v->plan->kernel->loc, "value check of %s (%s): %s", v->plan->name,
+                  v->plan->kernel->what, text.data);
+    bf_text_free(&text);
     return false;
 }
 
 /* Takes both relations; true if they are equal. */
-static bool same(struct verify *v, const char *missing, const char *surplus,
-                 __isl_take isl_map *emitted, __isl_take isl_map *wanted,
-                 __isl_keep isl_map *loc_out, __isl_keep isl_map *loc_in) {
+static bool same(struct verify *v, const struct question *question, __isl_take isl_map *emitted,
+                 __isl_take isl_map *wanted) {
     bool ok = true;
     isl_map *less = isl_map_subtract(isl_map_copy(wanted), isl_map_copy(emitted));
     isl_map *more = isl_map_subtract(emitted, wanted);
     if (isl_map_is_empty(less) != isl_bool_true)
-        ok = report(v, missing, isl_map_copy(less), loc_out, loc_in);
+        ok = report(v, question, true, isl_map_copy(less));
     else if (isl_map_is_empty(more) != isl_bool_true)
-        ok = report(v, surplus, isl_map_copy(more), loc_out, loc_in);
+        ok = report(v, question, false, isl_map_copy(more));
     isl_map_free(less);
     isl_map_free(more);
     return ok;
@@ -232,20 +259,18 @@ static bool same(struct verify *v, const char *missing, const char *surplus,
 static bool verify_stage(struct verify *v, const struct bf_block_note *note) {
     const struct bf_stmt *stmt = &v->plan->kernel->stmts.data[note->stmt];
     const struct bf_block *block = find_block(v, note->id);
-    char missing[128], surplus[128];
-    snprintf(missing, sizeof missing, "stage %s does not compute a result from an element it needs",
-             stmt->name);
-    snprintf(surplus, sizeof surplus, "stage %s computes a result from the wrong word", stmt->name);
-    isl_map *loc = location(v, &v->plan->layouts.data[note->layout]);
+    const struct bf_layout *layout = &v->plan->layouts.data[note->layout];
+    isl_map *loc = location(v, layout);
     isl_map *wanted = untagged(pad_inputs(v->plan->kernel, dependence(stmt)));
     wanted = isl_map_apply_domain(wanted, isl_map_copy(loc));
     wanted = isl_map_apply_range(wanted, isl_map_copy(loc));
     isl_map *emitted = block ? body_flow(v, block) : NULL;
     if (!emitted)
         emitted = isl_map_empty(isl_map_get_space(wanted));
-    bool ok = same(v, missing, surplus, emitted, wanted, loc, loc);
     isl_map_free(loc);
-    return ok;
+    struct question question = {stmt->name, layout, layout};
+    return same(v, &question, emitted, wanted) &&
+           bf_stages_check_products(v->map, v->plan, note, block, v->diags);
 }
 
 /* { [pe, word] -> [pe, word] } of a FLOW descriptor, planes apart from each other. */
@@ -277,12 +302,8 @@ static bool verify_exchange(struct verify *v, const struct bf_block_note *note) 
     int64_t planes = bf_plan_int(v->plan, "planes");
     isl_map *before = location(v, &v->plan->layouts.data[note->layout]);
     isl_map *after = location(v, &v->plan->layouts.data[note->layout + 1]);
-    isl_map *wanted = isl_map_apply_range(isl_map_reverse(isl_map_copy(before)),
-                                          isl_map_copy(after));
-    struct bf_text lift = {0};
-    bf_text_printf(&lift, "{ [p, w] -> [p, w + %lldq] : 0 <= q < %lld }", (long long)v->words,
-                   (long long)planes);
-    isl_map *planes_map = read_map(v, &lift);
+    isl_map *wanted =
+        isl_map_apply_range(isl_map_reverse(isl_map_copy(before)), isl_map_copy(after));
     /* The plane goes along: lift both ends and keep the pairs of equal planes. */
     isl_map *lifted = isl_map_empty(isl_map_get_space(wanted));
     for (int64_t q = 0; q < planes; q++) {
@@ -295,13 +316,11 @@ static bool verify_exchange(struct verify *v, const struct bf_block_note *note) 
     isl_map_free(wanted);
     isl_map *emitted = block ? flow_relation(v, &block->d, from->base, to->base)
                              : isl_map_empty(isl_map_get_space(lifted));
-    isl_map *loc_out = isl_map_apply_range(before, isl_map_copy(planes_map));
-    isl_map *loc_in = isl_map_apply_range(after, planes_map);
-    bool ok = same(v, "a word is not sent to the PE that needs it", "a word is sent to a wrong place",
-                   emitted, lifted, loc_out, loc_in);
-    isl_map_free(loc_out);
-    isl_map_free(loc_in);
-    return ok;
+    isl_map_free(before);
+    isl_map_free(after);
+    struct question question = {NULL, &v->plan->layouts.data[note->layout],
+                                &v->plan->layouts.data[note->layout + 1]};
+    return same(v, &question, emitted, lifted);
 }
 
 /* The n-th run of a body must read the lanes of its butterflies: they are packed in that order. */
@@ -324,7 +343,7 @@ static bool verify_lanes(struct verify *v, const struct bf_block_note *note) {
              (cal.b_kind != BF_B_LANE || (cal.b >= base && cal.b < base + each));
     }
     return ok || bf_diag_error(v->diags, v->plan->kernel->loc,
-                               "internal error: value check of %s: stage %s reads the weights of "
+                               "value check of %s: stage %s reads the weights of "
                                "another butterfly",
                                v->plan->name, v->plan->kernel->stmts.data[note->stmt].name);
 }
@@ -338,12 +357,38 @@ static bool proved_before(const struct bf_map *map, const struct bf_plan *plan) 
             other->kernel->digits.count != plan->kernel->digits.count)
             continue;
         bool same_set = bf_plan_int(other, "set") == bf_plan_int(plan, "set");
-        bool same_n = bf_ints_get(&other->kernel->attrs, "n") ==
-                      bf_ints_get(&plan->kernel->attrs, "n");
+        bool same_n =
+            bf_ints_get(&other->kernel->attrs, "n") == bf_ints_get(&plan->kernel->attrs, "n");
         if (same_set && same_n && other->kernel->stmts.count == plan->kernel->stmts.count)
             return true;
     }
     return false;
+}
+
+/* Every stage has a block, and an exchange lies between every two layouts. */
+static bool complete(struct verify *v) {
+    const struct bf_plan *plan = v->plan;
+    for (int stmt = plan->first; stmt <= plan->last; stmt++) {
+        bool found = !bf_stage_lanes(plan, stmt);
+        for (size_t i = 0; i < plan->notes.count; i++)
+            found |= plan->notes.data[i].stmt == stmt;
+        if (!found)
+            return bf_diag_error(v->diags, plan->kernel->loc,
+                                 "value check of %s (%s): no block computes stage %s", plan->name,
+                                 plan->kernel->what, plan->kernel->stmts.data[stmt].name);
+    }
+    for (int l = 0; l + 1 < (int)plan->layouts.count; l++) {
+        bool found = false;
+        for (size_t i = 0; i < plan->notes.count; i++)
+            found |= plan->notes.data[i].stmt < 0 && plan->notes.data[i].layout == l;
+        if (!found)
+            return bf_diag_error(v->diags, plan->kernel->loc,
+                                 "value check of %s (%s): no exchange lies before stage %s, where "
+                                 "the elements change their places",
+                                 plan->name, plan->kernel->what,
+                                 plan->kernel->stmts.data[plan->layouts.data[l + 1].first].name);
+    }
+    return true;
 }
 
 bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
@@ -354,9 +399,11 @@ bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
                        .isl = map->poly->isl,
                        .g = bf_plan_int(plan, "pe_bits"),
                        .words = bf_plan_int(plan, "words")};
+    if (!bf_stages_check_memory(map, plan, diags))
+        return false;
     if (proved_before(map, plan))
         return true;
-    bool ok = true;
+    bool ok = complete(&v);
     for (size_t i = 0; i < plan->notes.count && ok; i++) {
         const struct bf_block_note *note = &plan->notes.data[i];
         if (note->stmt < 0)

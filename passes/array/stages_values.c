@@ -1,0 +1,446 @@
+/* stages_values.c - the other half of the value check of butterflies and FFTs: not only which words
+ * a result is computed from (stages_verify.c proves that in isl), but with which weights, and that
+ * LOAD and STORE connect every word with the scratchpad word of its element.
+ *
+ * Both walk through the emitted instructions of one iteration. A block is computed symbolically: a
+ * value is a sum of terms weight x word, so that the k-th butterfly of a radix-2 stage must leave
+ *
+ *     y_i = l[b] x_i + l[b + 2] x_j        b: first lane of the k-th butterfly; the order of lanes
+ *     y_j = l[b + 1] x_i + l[b + 3] x_j       is that of ir/stages.h
+ */
+#include <stdlib.h>
+
+#include "ir/stages.h"
+#include "passes/array/stages.h"
+#include "passes/array/tiles.h"
+
+enum { NO_LANE = -1, NO_WORD = -1, MOST_TERMS = 80 };
+
+struct values {
+    const struct bf_map *map;
+    const struct bf_plan *plan;
+    const struct bf_kernel *code;
+    struct bf_diags *diags;
+    int64_t words, planes;
+};
+
+/* ---- sums ---- */
+
+struct term {
+    int64_t word; /* of the data RAM, NO_WORD: a bias */
+    int64_t lane; /* of the weight RAM, NO_LANE: 1 */
+    int factor;
+};
+struct sum {
+    struct term terms[MOST_TERMS];
+    int count;
+};
+
+static void add_term(struct sum *sum, int64_t word, int64_t lane, int factor) {
+    for (int i = 0; i < sum->count; i++) {
+        struct term *term = &sum->terms[i];
+        if (term->word != word || term->lane != lane)
+            continue;
+        term->factor += factor;
+        if (!term->factor)
+            *term = sum->terms[--sum->count];
+        return;
+    }
+    if (sum->count < MOST_TERMS)
+        sum->terms[sum->count++] = (struct term){word, lane, factor};
+}
+
+static void add_sum(struct sum *sum, const struct sum *more, int factor) {
+    for (int i = 0; i < more->count; i++)
+        add_term(sum, more->terms[i].word, more->terms[i].lane, factor * more->terms[i].factor);
+}
+
+static bool same_sum(const struct sum *a, const struct sum *b) {
+    struct sum difference = *a;
+    add_sum(&difference, b, -1);
+    return difference.count == 0;
+}
+
+static void print_sum(const struct sum *sum, struct bf_text *text) {
+    for (int i = 0; i < sum->count; i++) {
+        const struct term *t = &sum->terms[i];
+        bf_text_add(text, t->factor < 0 ? (i ? " - " : "-") : i ? " + " : "");
+        if (abs(t->factor) != 1)
+            bf_text_printf(text, "%d ", abs(t->factor));
+        if (t->lane != NO_LANE)
+            bf_text_printf(text, "l%lld%s", (long long)t->lane, t->word != NO_WORD ? " " : "");
+        if (t->word != NO_WORD)
+            bf_text_printf(text, "r%lld", (long long)t->word);
+    }
+    bf_text_add(text, sum->count ? "" : "nothing");
+}
+
+/* ---- messages ---- */
+
+void bf_stages_add_element(const struct bf_plan *plan, const struct bf_layout *layout, unsigned pe,
+                           int64_t word, struct bf_text *text) {
+    const struct bf_poly_kernel *kernel = plan->kernel;
+    int64_t digits[BF_MAX_DIGITS];
+    bf_stage_digits(plan, layout, pe, word, digits);
+    bf_text_printf(text, "element %lld (", (long long)bf_stage_index(kernel, digits, BF_READ));
+    const char *blank = "";
+    for (size_t d = 0; d < kernel->digits.count; d++) {
+        if (kernel->digits.data[d].name[0] != 'd')
+            continue;
+        bf_text_printf(text, "%s%s=%lld", blank, kernel->digits.data[d].name, (long long)digits[d]);
+        blank = " ";
+    }
+    bf_text_printf(text, "), word %lld of PE %u", (long long)word, pe);
+}
+
+static bool wrong(const struct values *v, struct bf_text *what) {
+    bf_diag_error(v->diags, v->plan->kernel->loc, "value check of %s (%s): %s", v->plan->name,
+                  v->plan->kernel->what, what->data);
+    bf_text_free(what);
+    return false;
+}
+
+/* ---- what a block computes ---- */
+
+/* Offsets of the four address classes, stepped through the loops of a block. */
+struct walk {
+    unsigned counter[BF_LEVELS];
+    int64_t offset[BF_CLASSES];
+};
+
+static bool step(struct walk *walk, const struct bf_descriptor *d) {
+    for (int l = 0; l < BF_LEVELS; l++) {
+        if (++walk->counter[l] < d->trips[l]) {
+            for (int c = 0; c < BF_CLASSES; c++)
+                walk->offset[c] += d->cal.delta[c][l];
+            return true;
+        }
+        walk->counter[l] = 0;
+    }
+    return false;
+}
+
+/* Only what bodies of stages are made of: FMA of a word with a lane or a constant. */
+static bool product(const struct bf_cal *cal, const struct walk *walk, struct sum *value) {
+    int sign = cal->negate_product ? -1 : 1;
+    if (cal->op != BF_CAL_FMA || cal->a_class == BF_CLASS_SPECIAL)
+        return false;
+    int64_t word = (cal->a + walk->offset[cal->a_class]) & 1023;
+    if (cal->b_kind == BF_B_LANE)
+        add_term(value, word, (cal->b + walk->offset[cal->b_class]) & 2047, sign);
+    else if (cal->b_kind == BF_B_CONST && (cal->b == BF_B_ONE || cal->b == BF_B_TWO))
+        add_term(value, word, NO_LANE, cal->b == BF_B_TWO ? 2 * sign : sign);
+    else
+        return false;
+    return true;
+}
+
+static bool addend(const struct bf_cal *cal, const struct walk *walk, const struct sum accs[16],
+                   struct sum *value) {
+    int sign = cal->negate_addend ? -1 : 1;
+    if (cal->c_class != BF_CLASS_SPECIAL) {
+        add_term(value, (cal->c + walk->offset[cal->c_class]) & 1023, NO_LANE, sign);
+        return true;
+    }
+    switch (cal->c >> 8) {
+    case BF_C_ACC:
+        add_sum(value, &accs[cal->c & 15], sign);
+        return true;
+    case BF_C_ZERO:
+        return true;
+    case BF_C_LANE:
+        add_term(value, NO_WORD, ((cal->b + walk->offset[cal->b_class]) & 2047) + (cal->c & 31),
+                 sign);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One instruction; what is wrong with it, or NULL. Words of `ram` that were written have terms. */
+static const char *execute(const struct bf_cal *cal, const struct walk *walk, struct sum accs[16],
+                           struct sum *ram) {
+    struct sum value = {.count = 0};
+    if (!product(cal, walk, &value) || !addend(cal, walk, accs, &value))
+        return "does what no stage does";
+    bool stale = ram[(cal->a + walk->offset[cal->a_class]) & 1023].count > 0;
+    if (cal->c_class != BF_CLASS_SPECIAL)
+        stale |= ram[(cal->c + walk->offset[cal->c_class]) & 1023].count > 0;
+    if (stale)
+        return "reads a word that it has overwritten";
+    if (cal->dst & BF_DST_ACC)
+        accs[cal->acc] = value;
+    if (cal->dst & BF_DST_RAM) {
+        struct sum *word = &ram[(cal->d + walk->offset[cal->d_class]) & 1023];
+        if (word->count)
+            return "writes a word twice";
+        *word = value;
+    }
+    return NULL;
+}
+
+/* What each word of the RAM holds after the block. */
+static const char *compute(const struct values *v, const struct bf_block *block, struct sum *ram) {
+    struct sum *accs = bf_alloc(16 * sizeof *accs);
+    struct walk walk = {{0}, {0}};
+    const uint64_t *words = v->code->segments[0].words + block->d.cal.start;
+    const char *wrong = block->d.cal.swap ? "swaps words" : NULL;
+    do {
+        for (unsigned i = 0; i < block->d.cal.length && !wrong; i++) {
+            struct bf_cal cal;
+            struct bf_error error = {0};
+            wrong = bf_cal_decode(words[i], &cal, &error) ? execute(&cal, &walk, accs, ram)
+                                                          : "holds what is no instruction";
+        }
+    } while (!wrong && step(&walk, &block->d));
+    free(accs);
+    return wrong;
+}
+
+/* ---- what it should compute ---- */
+
+/* Result e (plane p) of butterfly k of a stage whose operands lie from word `from` on. */
+static void wanted(const struct values *v, int stmt, const struct bf_stage_order *order,
+                   int64_t from, int64_t k, int64_t e, int64_t p, struct sum *sum) {
+    int64_t each = bf_stage_lanes(v->plan, stmt), r = order->radix;
+    int64_t lane = bf_stage_lane_base(v->plan, stmt) + k * each;
+    int64_t x = from + bf_stage_word(order, k), other = (1 - p) * v->words;
+    sum->count = 0;
+    if (v->plan->kernel->kind == BF_KERNEL_BUTTERFLY) {
+        bool bias = bf_stage_has_bias(v->plan, stmt);
+        add_term(sum, x, lane + (bias ? 2 * e : e), 1);
+        add_term(sum, x + order->stride, lane + (bias ? 4 : 2) + e, 1);
+        if (bias)
+            add_term(sum, NO_WORD, lane + 2 * e + 1, 1);
+        return;
+    }
+    add_term(sum, x + p * v->words, NO_LANE, 1);
+    int sign = r == 2 && e ? -1 : 1;
+    lane += r == 2 ? 0 : e * 2 * (r - 1);
+    for (int64_t j = 1; j < r; j++, lane += 2) {
+        int64_t word = x + j * order->stride;
+        add_term(sum, word + p * v->words, lane, sign);
+        add_term(sum, word + other, lane + 1, p ? sign : -sign);
+    }
+}
+
+static bool check_stage(const struct values *v, const struct bf_block_note *note,
+                        const struct bf_block *block, struct sum *ram) {
+    const struct bf_poly_kernel *kernel = v->plan->kernel;
+    const struct bf_layout *layout = &v->plan->layouts.data[note->layout];
+    struct bf_stage_order order = bf_stage_order(v->plan, note->stmt);
+    int64_t from = bf_plan_region(v->plan, note->from)->base;
+    int64_t to = bf_plan_region(v->plan, note->to)->base;
+    bool last = note->stmt == (int)kernel->stmts.count - 2;
+    int64_t planes = last ? (int64_t)kernel->outputs.count : v->planes;
+    struct bf_text text = {0};
+    memset(ram, 0, 1024 * sizeof *ram);
+    const char *odd = compute(v, block, ram);
+    if (!odd && block->d.cal.exponent != -kernel->stmts.data[note->stmt].shift)
+        odd = "does not shift its results as the stage does";
+    if (odd) {
+        bf_text_printf(&text, "block \"%s\" %s", block->name, odd);
+        return wrong(v, &text);
+    }
+    for (int64_t k = 0; k < v->words / order.radix; k++) {
+        for (int64_t e = 0; e < order.radix * planes; e++) {
+            int64_t p = e / order.radix,
+                    word = bf_stage_word(&order, k) + e % order.radix * order.stride;
+            const struct sum *got = &ram[(to + word + p * v->words) & 1023];
+            struct sum want;
+            wanted(v, note->stmt, &order, from, k, e % order.radix, p, &want);
+            if (same_sum(got, &want))
+                continue;
+            bf_text_printf(&text, "block \"%s\" leaves in ", block->name);
+            bf_stages_add_element(v->plan, layout, 0, word, &text);
+            bf_text_add(&text, p ? ", imaginary part: " : ": ");
+            print_sum(got, &text);
+            bf_text_add(&text, "; it should be ");
+            print_sum(&want, &text);
+            return wrong(v, &text);
+        }
+    }
+    return true;
+}
+
+/* ---- LOAD and STORE ---- */
+
+/* The words of a PE that a plane's blocks have met so far. */
+struct side {
+    const struct values *v;
+    const struct bf_layout *layout;
+    const struct bf_region *region;
+    struct bf_tiles tiles;
+    enum bf_role role; /* READ: loads */
+    unsigned pe, field;
+    int64_t group;
+    unsigned *met; /* [planes x words] */
+};
+
+/* Scratchpad word of the element in a word; -1: outside of the operand, where zeros are read. */
+static int64_t element_address(const struct side *s, int64_t plane, int64_t word) {
+    const struct bf_plan *plan = s->v->plan;
+    const struct bf_poly_kernel *kernel = plan->kernel;
+    bool load = s->role == BF_READ, rows = kernel->lanes == BF_LANES_ROWS;
+    if ((size_t)plane >= (load ? plan->inputs.count : plan->outputs.count))
+        return -1;
+    const struct bf_operand *operand =
+        load ? &plan->inputs.data[plane] : &plan->outputs.data[plane];
+    int64_t digits[BF_MAX_DIGITS];
+    bf_stage_digits(plan, s->layout, s->field, word, digits);
+    int64_t index = bf_stage_index(kernel, digits, s->role);
+    if (!load && plan->last == (int)kernel->stmts.count - 1)
+        index += bf_plan_int(plan, "stack") * bf_ints_get(&kernel->attrs, "n");
+    if (index >= (rows ? operand->cols : operand->rows))
+        return -1;
+    struct bf_tile_stride stride = bf_tile_stride(s->v->map, kernel->lanes, operand);
+    int64_t tile = bf_tile_offset(&s->tiles, stride, s->group);
+    return tile + (rows ? bf_map_column_word(s->v->map, operand, 0, 0, index)
+                        : bf_map_row_word(s->v->map, operand, 0, index, 0));
+}
+
+static uint32_t reversed_low(uint32_t x, unsigned bits) {
+    uint32_t low = 0;
+    for (unsigned b = 0; b < bits; b++)
+        low |= (x >> b & 1) << (bits - 1 - b);
+    return (x >> bits << bits) | low;
+}
+
+static bool misses(const struct side *s, const struct bf_block *block, int64_t plane, int64_t word,
+                   int64_t address, int64_t right) {
+    struct bf_text text = {0};
+    bf_text_printf(&text, "block \"%s\" %s scratchpad word %lld for ", block->name,
+                   s->role == BF_READ ? "reads" : "writes", (long long)address);
+    bf_stages_add_element(s->v->plan, s->layout, s->field, word, &text);
+    bf_text_add(&text, plane ? ", imaginary part" : "");
+    if (right < 0)
+        bf_text_add(&text, ", which lies outside of the operand");
+    else
+        bf_text_printf(&text, ", which lies in word %lld", (long long)right);
+    return wrong(s->v, &text);
+}
+
+static bool check_moved(struct side *s, const struct bf_block *block, int64_t ram,
+                        int64_t address) {
+    int64_t at = ram - s->region->base, words = s->v->words;
+    if (at < 0 || at >= words * s->v->planes || s->met[at]++) {
+        struct bf_text text = {0};
+        bf_text_printf(&text,
+                       "block \"%s\" moves word %lld of PE %u, which is none of '%s' or "
+                       "moved twice",
+                       block->name, (long long)ram, s->pe, s->region->name);
+        return wrong(s->v, &text);
+    }
+    int64_t right = element_address(s, at / words, at % words), zeros = s->v->map->zero_spm;
+    bool zero = right < 0 && s->role == BF_READ && address >= zeros &&
+                address < zeros + s->v->map->machine.lanes;
+    return address == right || zero || misses(s, block, at / words, at % words, address, right);
+}
+
+static bool check_block(struct side *s, const struct bf_block *block) {
+    const struct bf_descriptor *d = &block->d;
+    const struct bf_launch *launch = &s->v->map->program->launches[s->v->plan->launch];
+    int64_t ram = 0, spm = 0;
+    unsigned counter[BF_LEVELS] = {0};
+    bool more = true;
+    while (more) {
+        uint32_t offset = (uint32_t)ram & 1023;
+        if (s->role == BF_READ)
+            offset = reversed_low(offset, d->mem.reverse);
+        if (!check_moved(s, block, (d->mem.ram + offset) & 1023,
+                         (launch->base[d->mem.base] + d->mem.spm + spm) & 0x3ffff))
+            return false;
+        more = false;
+        for (int l = 0; l < BF_LEVELS && !more; l++) {
+            more = ++counter[l] < d->trips[l];
+            if (more) {
+                ram += d->mem.ram_delta[l];
+                spm += d->mem.spm_delta[l];
+            } else {
+                counter[l] = 0;
+            }
+        }
+    }
+    return true;
+}
+
+/* Every word comes from, or goes to, where its element lies. */
+static bool check_side(struct side *s) {
+    int64_t words = s->v->words, planes = s->v->planes;
+    enum bf_unit unit = s->role == BF_READ ? BF_UNIT_LOAD : BF_UNIT_STORE;
+    s->met = bf_alloc((size_t)(words * planes) * sizeof *s->met);
+    bool ok = true;
+    for (size_t i = 0; i < s->v->code->block_count && ok; i++) {
+        const struct bf_block *block = &s->v->code->blocks[i];
+        bool moves = block->d.unit == unit && !block->d.mem.weights && block->pes >> s->pe & 1;
+        ok = !moves || check_block(s, block);
+    }
+    for (int64_t w = 0; w < words * planes && ok; w++) {
+        bool must = s->role == BF_READ || element_address(s, w / words, w % words) >= 0;
+        if (!must || s->met[w])
+            continue;
+        struct bf_text text = {0};
+        bf_text_printf(&text, "nothing %s ", s->role == BF_READ ? "loads" : "stores");
+        bf_stages_add_element(s->v->plan, s->layout, s->field, w % words, &text);
+        ok = wrong(s->v, &text);
+    }
+    free(s->met);
+    return ok;
+}
+
+static bool check_memory(const struct values *v, const struct bf_block_note *store) {
+    const struct bf_plan *plan = v->plan;
+    struct bf_tiles tiles = bf_tiles_load(plan);
+    int64_t g = bf_plan_int(plan, "pe_bits");
+    bool ok = true;
+    for (unsigned pe = 0; pe < bf_machine_pes(&v->map->machine) && ok; pe++) {
+        if (!bf_tiles_present(&tiles, pe >> g))
+            continue;
+        struct side side = {.v = v,
+                            .layout = &plan->layouts.data[0],
+                            .region = &plan->regions.data[0],
+                            .tiles = tiles,
+                            .role = BF_READ,
+                            .pe = pe,
+                            .field = pe & ((1u << g) - 1),
+                            .group = pe >> g};
+        ok = check_side(&side);
+        side.role = BF_WRITE;
+        side.layout = &plan->layouts.data[plan->layouts.count - 1];
+        side.region = bf_plan_region(plan, store->from);
+        ok = ok && check_side(&side);
+    }
+    return ok;
+}
+
+/* ---- a plan ---- */
+
+bool bf_stages_check_memory(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    struct values v = {map,
+                       plan,
+                       &map->program->kernels[plan->code],
+                       diags,
+                       bf_plan_int(plan, "words"),
+                       bf_plan_int(plan, "planes")};
+    for (size_t i = 0; i < plan->notes.count; i++)
+        if (plan->notes.data[i].id == BF_FIRST_STORE)
+            return check_memory(&v, &plan->notes.data[i]);
+    struct bf_text text = {0};
+    bf_text_add(&text, "nothing stores its results");
+    return wrong(&v, &text);
+}
+
+bool bf_stages_check_products(struct bf_map *map, struct bf_plan *plan,
+                              const struct bf_block_note *note, const struct bf_block *block,
+                              struct bf_diags *diags) {
+    struct values v = {map,
+                       plan,
+                       &map->program->kernels[plan->code],
+                       diags,
+                       bf_plan_int(plan, "words"),
+                       bf_plan_int(plan, "planes")};
+    struct sum *ram = bf_alloc(1024 * sizeof *ram);
+    bool ok = check_stage(&v, note, block, ram);
+    free(ram);
+    return ok;
+}
