@@ -151,4 +151,8 @@ bool bf_asm_instruction(struct bf_asm *a);
 void bf_asm_end_segment(struct bf_asm *a);
 void bf_asm_end_kernel(struct bf_asm *a);
 
+/* asm_finish.c: hands everything over to the program, also after errors; checks it if there were
+ * none but `errors` before. */
+void bf_asm_finish(struct bf_asm *a, unsigned errors);
+
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "ir/asm.h"
+#include "ir/header.h"
 #include "runtime/image.h"
 
 /* A program that uses every kind of statement; tests change single lines of it. */
@@ -242,6 +243,39 @@ static void bodies_stand_alone(void **state) {
     bf_program_free(q);
 }
 
+/* The header is that of all levels. */
+static void headers_are_common(void **state) {
+    (void)state;
+    struct bf_program *p = parse_good(changed("", ""));
+    struct bf_text text = {0}, again = {0};
+    for (int i = 0; i < 2; i++) {
+        text.length = again.length = 0;
+        p->weights_hash = i ? 0x0123456789abcdef : 0;
+        p->resident = i;
+        p->optimize = 2;
+        if (i)
+            memcpy(p->machine.name, "4x4", 4);
+        bf_program_header(p, &text);
+        assert_string_equal(bf_header_level(text.data, text.length), "asm");
+        bf_text_add(&text, "more\n");
+        struct bf_sources sources = {0};
+        struct bf_diags diags = {.sources = &sources, .out = stderr};
+        struct bf_arena arena = {0};
+        struct bf_reader reader;
+        struct bf_header header;
+        bf_reader_init(&reader, text.data, text.length, 0, &diags, &arena);
+        assert_true(bf_header_parse(&reader, "asm", &header));
+        bf_header_print(&header, "asm", &again);
+        bf_text_add(&again, "more\n");
+        assert_string_equal(text.data, again.data);
+        bf_arena_free(&arena);
+        bf_sources_free(&sources);
+    }
+    bf_text_free(&text);
+    bf_text_free(&again);
+    bf_program_free(p);
+}
+
 /* ---- what is refused ---- */
 
 struct refusal {
@@ -367,6 +401,7 @@ int main(void) {
         cmocka_unit_test(strides_become_deltas),
         cmocka_unit_test(data_may_be_any_bytes),
         cmocka_unit_test(bodies_stand_alone),
+        cmocka_unit_test(headers_are_common),
         cmocka_unit_test(wrong_programs_are_refused),
         cmocka_unit_test(cut_texts_are_no_trouble),
     };
