@@ -1,0 +1,304 @@
+/* rows.c - how pointwise and row kernels lie on the array, up to their RAM regions.
+ *
+ * divide     which tiles, how long a chunk is, how many plans
+ * partition  one layout: lanes, the axis worked along in the RAM, the rest in tiles
+ * stream     RAM: what row scalars and elements keep | contexts: constants, operands, results
+ *
+ * Tiles go to PEs first by outer tiles (row tiles of all samples, or samples), then by inner ones,
+ * then, where no reduction crosses them, by chunks. Tiles that do not come out even are a plan of
+ * their own, so that in a plan every PE works in all iterations or in none.
+ */
+#include "passes/array/rows.h"
+
+struct division {
+    struct bf_map *map;
+    struct bf_poly_kernel *kernel;
+    struct bf_rows_shape shape;
+    struct bf_rows_program program;
+    struct bf_diags *diags;
+    int part;
+};
+
+static int64_t divide_up(int64_t x, int64_t by) {
+    return (x + by - 1) / by;
+}
+
+static int64_t round_up(int64_t x, int64_t to) {
+    return divide_up(x, to) * to;
+}
+
+static bool reduces(const struct bf_rows_program *program) {
+    bool any = program->passes > 1;
+    for (int p = 0; p < program->passes; p++)
+        any |= program->pass[p].reductions > 0;
+    return any;
+}
+
+/* ---- what fits ---- */
+
+/* Words of a region of `chunk` elements: with lanes along columns rows come in tiles. */
+static int64_t region_words(const struct bf_rows_shape *shape, int64_t chunk, int64_t lanes) {
+    return shape->columns && chunk > lanes ? round_up(chunk, lanes) : chunk;
+}
+
+static int64_t context_words(const struct division *d, int64_t chunk) {
+    int64_t words = d->program.words;
+    int64_t full = region_words(&d->shape, chunk, d->map->machine.lanes);
+    for (int i = 0; i < (int)d->kernel->inputs.count; i++) {
+        enum bf_rows_class class = bf_rows_class(&d->shape, i);
+        words += class == BF_ROWS_FULL ? full : class == BF_ROWS_WORD;
+    }
+    for (int i = 0; i < (int)d->kernel->outputs.count; i++)
+        words += bf_rows_is_row_output(&d->shape, i) ? 1 : full;
+    return words;
+}
+
+static int64_t weight_words(const struct division *d, int64_t chunk) {
+    int64_t v = d->map->machine.lanes;
+    return divide_up(d->program.lanes, v) + bf_rows_vectors(&d->shape) * divide_up(chunk, v);
+}
+
+static bool chunk_fits(const struct division *d, int64_t chunk, int64_t window) {
+    const struct bf_machine *machine = &d->map->machine;
+    int64_t v = machine->lanes, chunks = d->shape.n / chunk;
+    bool per_iteration = chunks > 1 || d->shape.by_sample;
+    bool aligned = chunk % v == 0 || (!d->shape.columns && !bf_rows_vectors(&d->shape));
+    return (chunks == 1 || aligned) && chunk <= BF_MAX_TRIPS &&
+           (!reduces(&d->program) || chunks * d->program.passes <= BF_MAX_PERIOD) &&
+           d->program.keep + d->program.temp_words + window * context_words(d, chunk) <=
+               machine->data_ram &&
+           weight_words(d, chunk) <= (per_iteration ? 1 : 2) * (int64_t)machine->weight_half;
+}
+
+/* The largest part of the axis that fits twice or more; where chunks are independent and PEs to
+ * spare, enough chunks for them. 0 if nothing fits. */
+static int64_t choose_chunk(const struct division *d, int64_t tile_rounds, int64_t spare) {
+    int64_t n = d->shape.n, best = 0;
+    for (int64_t k = 1; k <= n && !best; k++)
+        if (n % k == 0 && chunk_fits(d, n / k, k * tile_rounds > 1 ? 2 : 1))
+            best = n / k;
+    for (int64_t k = 1; k <= n && !best; k++)
+        if (n % k == 0 && chunk_fits(d, n / k, 1))
+            best = n / k;
+    if (!best || reduces(&d->program))
+        return best;
+    for (int64_t parts = spare; parts > 1; parts /= 2)
+        for (int64_t k = parts; k <= 8 * parts; k += parts)
+            if (n % k == 0 && n / k >= 8 && n / k <= best && chunk_fits(d, n / k, 2))
+                return n / k;
+    return best;
+}
+
+static int64_t power_of_two_dividing(int64_t n, int64_t limit) {
+    int64_t p = 1;
+    while (p * 2 <= limit && n % (p * 2) == 0)
+        p *= 2;
+    return p;
+}
+
+static bool refuse(const struct division *d, const char *what, int64_t need, int64_t limit) {
+    return bf_diag_error(d->diags, d->kernel->loc,
+                         "cannot map %s on '%s': it needs %lld %s, the array has %lld",
+                         d->kernel->what, d->map->machine.name, (long long)need, what,
+                         (long long)limit);
+}
+
+static bool refuse_chunk(const struct division *d) {
+    const struct bf_machine *machine = &d->map->machine;
+    int64_t v = machine->lanes, n = d->shape.n, least = n % v == 0 ? v : n;
+    int64_t ram = d->program.keep + d->program.temp_words + context_words(d, least);
+    if (ram > machine->data_ram)
+        return refuse(d, "words of data RAM a PE", ram, machine->data_ram);
+    if (weight_words(d, least) > machine->weight_half)
+        return refuse(d, "weight words a PE", weight_words(d, least), machine->weight_half);
+    return bf_diag_error(d->diags, d->kernel->loc,
+                         "cannot map %s on '%s': an axis of length %lld has no part that fits the "
+                         "data RAM (%u words) in few enough steps; a length that is a multiple of "
+                         "%u would fit",
+                         d->kernel->what, machine->name, (long long)n, machine->data_ram,
+                         machine->lanes);
+}
+
+/* ---- divide ---- */
+
+static void save_constants(struct bf_map *map, struct bf_plan *plan, const char *name,
+                           const uint16_t *bits, int count) {
+    bf_plan_set(map, plan, bf_arena_printf(&map->arena, "%ss", name), count);
+    for (int i = 0; i < count; i++)
+        bf_plan_set(map, plan, bf_arena_printf(&map->arena, "%s.%d", name, i), bits[i]);
+}
+
+static void add_plan(struct division *d, int64_t first, const int64_t count[BF_ROWS_AXES],
+                     const int64_t groups[BF_ROWS_AXES], int64_t chunk) {
+    struct bf_map *map = d->map;
+    struct bf_plan *plan = bf_map_add_plan(map, d->kernel, d->part++);
+    for (size_t i = 0; i < d->kernel->inputs.count; i++)
+        *bf_push(&plan->inputs) = d->kernel->inputs.data[i];
+    for (size_t i = 0; i < d->kernel->outputs.count; i++)
+        *bf_push(&plan->outputs) = d->kernel->outputs.data[i];
+    bf_plan_set(map, plan, "chunk", chunk);
+    bf_plan_set(map, plan, "first", first);
+    bf_plan_set(map, plan, "chunks", count[0]);
+    bf_plan_set(map, plan, "passes", count[1]);
+    bf_plan_set(map, plan, "inner", count[2]);
+    bf_plan_set(map, plan, "outer", count[3]);
+    bf_plan_set(map, plan, "chunk_groups", groups[0]);
+    bf_plan_set(map, plan, "inner_groups", groups[2]);
+    bf_plan_set(map, plan, "outer_groups", groups[3]);
+    save_constants(map, plan, "lane", d->program.lane, d->program.lanes);
+    save_constants(map, plan, "word", d->program.word, d->program.words);
+}
+
+/* One plan of as many outer tiles from `first` on as come out even; 0 if nothing fits. */
+static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, int64_t outer) {
+    int64_t pes = bf_machine_pes(&d->map->machine), go = 1;
+    while (go < outer && go < pes)
+        go *= 2;
+    int64_t even = outer < go ? outer : outer / go * go;
+    int64_t gi = power_of_two_dividing(inner, pes / go), spare = pes / (go * gi);
+    int64_t chunk = choose_chunk(d, inner / gi * divide_up(even, go), spare);
+    if (!chunk)
+        return 0;
+    int64_t chunks = d->shape.n / chunk;
+    int64_t gc = reduces(&d->program) ? 1 : power_of_two_dividing(chunks, spare);
+    int64_t passes = chunks > 1 ? d->program.passes : 1;
+    int levels = (chunks > gc) + (passes > 1) + (inner > gi) + (even > go);
+    if (levels > BF_LEVELS)
+        even = outer < go ? outer : go;
+    add_plan(d, first, (int64_t[]){chunks, passes, inner, even}, (int64_t[]){gc, 1, gi, go},
+             chunk);
+    return even;
+}
+
+/* Words of V columns, and rows that a lane or a loop over tiles begins with, begin at a tile. */
+static bool aligned(const struct division *d, const struct bf_operand *operand, bool row,
+                    bool from_row_0) {
+    int64_t v = d->map->machine.lanes;
+    if ((!row || operand->col % v == 0) && (!from_row_0 || operand->row % v == 0))
+        return true;
+    return bf_diag_error(d->diags, d->kernel->loc,
+                         "cannot map %s on '%s': it reads '%s' from row %lld, column %lld; slices "
+                         "must begin at multiples of %lld here",
+                         d->kernel->what, d->map->machine.name, operand->buffer->name,
+                         (long long)operand->row, (long long)operand->col, (long long)v);
+}
+
+static bool operands_aligned(const struct division *d) {
+    bool columns = d->shape.columns, ok = true;
+    for (int i = 0; i < (int)d->kernel->inputs.count; i++) {
+        const struct bf_operand *operand = &d->kernel->inputs.data[i];
+        enum bf_rows_class class = bf_rows_class(&d->shape, i);
+        bool full = class == BF_ROWS_FULL, data = full || class == BF_ROWS_WORD;
+        bool by_column = data ? !columns
+                              : columns && operand->buffer->rows > 1 && operand->rows > 1;
+        ok &= aligned(d, operand, !by_column, by_column || (full && columns && d->shape.n > 1));
+    }
+    return ok;
+}
+
+/* Samples of one row lie V to a tile: a plan stays in one. */
+static int64_t samples_a_plan(const struct division *d) {
+    bool single = false;
+    for (size_t i = 0; i < d->kernel->inputs.count; i++)
+        single |= d->kernel->inputs.data[i].buffer->rows == 1 &&
+                  d->kernel->inputs.data[i].buffer->samples > 1;
+    for (size_t i = 0; i < d->kernel->outputs.count; i++)
+        single |= d->kernel->outputs.data[i].buffer->rows == 1 &&
+                  d->kernel->outputs.data[i].buffer->samples > 1;
+    return single ? d->map->machine.lanes : INT64_MAX;
+}
+
+static bool divide(struct division *d) {
+    int64_t v = d->map->machine.lanes, inner = 1, outer = d->shape.samples;
+    if (d->shape.columns)
+        inner = divide_up(d->shape.cols, v);
+    else if (d->shape.packed)
+        outer = divide_up(d->shape.samples, v);
+    else if (d->shape.by_sample)
+        inner = d->shape.pitch / v;
+    else
+        outer = d->shape.samples * (d->shape.pitch / v);
+    int64_t most = d->shape.by_sample ? samples_a_plan(d) : INT64_MAX;
+    for (int64_t first = 0; first < outer;) {
+        int64_t left = most == INT64_MAX ? outer - first : most - first % most;
+        left = left < outer - first ? left : outer - first;
+        int64_t done = divide_outer(d, inner, first, left);
+        if (!done)
+            return refuse_chunk(d);
+        first += done;
+    }
+    return true;
+}
+
+static bool rows_divide(struct bf_map *map, struct bf_poly_kernel *kernel,
+                        struct bf_diags *diags) {
+    struct division d = {.map = map, .kernel = kernel, .diags = diags};
+    d.shape = bf_rows_shape(kernel, map->machine.lanes);
+    bool ok = bf_rows_compile(map, &d.shape, &d.program, diags) && operands_aligned(&d) &&
+              divide(&d);
+    bf_rows_program_free(&d.program);
+    return ok;
+}
+
+/* ---- partition ---- */
+
+static bool rows_partition(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    (void)map, (void)diags;
+    struct bf_layout layout = {.first = plan->first, .last = plan->last};
+    bool columns = plan->kernel->lanes == BF_LANES_COLS;
+    static const enum bf_where where[2][3] = {{BF_AT_TILE, BF_AT_LANE, BF_AT_LOCAL},
+                                              {BF_AT_TILE, BF_AT_LOCAL, BF_AT_LANE}};
+    for (int digit = 0; digit < 3; digit++)
+        *bf_push(&layout.digits) = (struct bf_layout_digit){
+            digit, where[columns][digit], where[columns][digit] == BF_AT_LOCAL};
+    *bf_push(&plan->layouts) = layout;
+    return true;
+}
+
+/* ---- stream ---- */
+
+static void add_regions(struct bf_map *map, struct bf_plan *plan, const struct division *d,
+                        int64_t chunk) {
+    int64_t base = 0, full = region_words(&d->shape, chunk, map->machine.lanes);
+    bf_plan_add_region(map, plan, "keep", 0, d->program.keep, false);
+    bf_plan_add_region(map, plan, "temp", d->program.keep, d->program.temp_words, false);
+    bf_plan_add_region(map, plan, "const", base, d->program.words, true);
+    base += d->program.words;
+    for (int i = 0; i < (int)d->kernel->inputs.count; i++) {
+        enum bf_rows_class class = bf_rows_class(&d->shape, i);
+        if (class != BF_ROWS_FULL && class != BF_ROWS_WORD)
+            continue;
+        int64_t words = class == BF_ROWS_FULL ? full : 1;
+        bf_plan_add_region(map, plan, bf_arena_printf(&map->arena, "in%d", i), base, words, true);
+        base += words;
+    }
+    for (int i = 0; i < (int)d->kernel->outputs.count; i++) {
+        int64_t words = bf_rows_is_row_output(&d->shape, i) ? 1 : full;
+        bf_plan_add_region(map, plan, bf_arena_printf(&map->arena, "out%d", i), base, words, true);
+        base += words;
+    }
+    plan->context_base = d->program.keep + d->program.temp_words;
+    plan->context_size = base;
+}
+
+static bool rows_stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    struct division d = {.map = map, .kernel = plan->kernel, .diags = diags};
+    d.shape = bf_rows_shape(plan->kernel, map->machine.lanes);
+    if (!bf_rows_compile(map, &d.shape, &d.program, diags))
+        return false;
+    struct bf_rows_plan p = bf_rows_plan(&d.shape, plan, map->machine.lanes);
+    add_regions(map, plan, &d, p.chunk);
+    int64_t window = (map->machine.data_ram - plan->context_base) / plan->context_size;
+    int64_t iterations = p.rounds[0] * p.rounds[1] * p.rounds[2] * p.rounds[3];
+    int64_t most = map->machine.window < BF_MAX_WINDOW ? map->machine.window : BF_MAX_WINDOW;
+    window = window < most ? window : most;
+    plan->window = window < iterations ? window : iterations;
+    if (p.set_words)
+        plan->recipe = bf_map_add_recipe(map, "rows", plan, p.count[0], 1, p.set_words);
+    bf_rows_program_free(&d.program);
+    return true;
+}
+
+const struct bf_family bf_family_rows = {
+    rows_divide, NULL, rows_partition, rows_stream, bf_rows_schedule, bf_rows_verify,
+};

@@ -1,0 +1,170 @@
+/* rows.h - the family of pointwise and row kernels, split by pass.
+ *
+ * A PE takes a tile of V lanes (rows; columns with lanes along columns) and works along the other
+ * axis, a chunk of elements an iteration. Reductions divide a kernel into passes over the axis:
+ *
+ *     pass 0   init | element loop: sum of x         | finish: mean
+ *     pass 1   init | element loop: sum of (x - m)^2 | finish: 1 / deviation
+ *     pass 2   init | element loop: y
+ *
+ * init runs with the first chunk of a pass, finish with the last. Where the axis is one chunk, all
+ * passes are one iteration; else every pass reads its operands again. Accumulators live on across
+ * blocks and iterations: these kernels are strict.
+ */
+#ifndef BF_PASSES_ARRAY_ROWS_H
+#define BF_PASSES_ARRAY_ROWS_H
+
+#include "passes/array/family.h"
+
+/* ---- shape ---- */
+
+enum bf_rows_class {
+    BF_ROWS_FULL,   /* an element for each lane and position */
+    BF_ROWS_WORD,   /* the same along the axis: one word a tile */
+    BF_ROWS_VECTOR, /* the same in all lanes: lanes of weight words */
+    BF_ROWS_SCALAR, /* one number a sample: a lane of a weight word */
+};
+
+enum { BF_ROWS_AXES = 4 }; /* chunk, pass, inner tile, outer tile: how iterations count */
+
+struct bf_rows_shape {
+    const struct bf_poly_kernel *kernel;
+    int64_t samples, rows, cols;
+    int64_t n;      /* length of the axis worked along */
+    bool columns;   /* lanes along columns */
+    bool packed;    /* lanes along rows, of samples with one row: lanes are samples */
+    bool by_sample; /* outer tiles are samples; else row tiles of all samples */
+    int64_t pitch;  /* rows of a sample in its buffers */
+};
+
+struct bf_rows_shape bf_rows_shape(const struct bf_poly_kernel *kernel, int64_t lanes);
+enum bf_rows_class bf_rows_class(const struct bf_rows_shape *shape, int input);
+/* Whether output `index` is written once a tile, by a ROWMAP step. */
+bool bf_rows_is_row_output(const struct bf_rows_shape *shape, int index);
+/* Number of a VECTOR or SCALAR input among the weight vectors, after the parameters. */
+int bf_rows_vector(const struct bf_rows_shape *shape, int input);
+int bf_rows_vectors(const struct bf_rows_shape *shape);
+/* Whether vector `v` has an element for each position (else it is one number). */
+bool bf_rows_vector_moves(const struct bf_rows_shape *shape, int v);
+
+/* ---- code for one element and for one row ---- */
+
+enum bf_rows_place {
+    BF_IN_NONE,
+    BF_IN_TEMP_ACC,  /* temporary accumulator of the element */
+    BF_IN_ROW_ACC,   /* accumulator that holds a row scalar during a pass */
+    BF_IN_PART,      /* partial result of a reduction */
+    BF_IN_INPUT,     /* FULL input: its element; WORD input: its word */
+    BF_IN_OUTPUT,    /* output: its element, or its word */
+    BF_IN_CONSTANT,  /* data RAM word with a constant in all lanes */
+    BF_IN_KEEP,      /* data RAM word that keeps (part of) a row scalar between passes */
+    BF_IN_TEMP_WORD, /* temporary data RAM word of the element */
+    BF_IN_LANE,      /* constant in a weight lane */
+    BF_IN_VECTOR,    /* VECTOR: the lane of the element; SCALAR: its lane */
+    BF_IN_NUMBER,    /* index: enum bf_b_const as B; 0 or 1 as C */
+};
+struct bf_rows_operand {
+    enum bf_rows_place place;
+    int index;
+};
+struct bf_rows_ins {
+    enum bf_cal_op op;
+    bool negate_product, negate_addend;
+    struct bf_rows_operand a, b, c, acc, word; /* acc, word: destinations */
+};
+struct bf_rows_list {
+    struct bf_rows_ins *data;
+    size_t count, capacity;
+};
+
+enum { BF_ROWS_PASSES = 6, BF_ROWS_LANES = 48, BF_ROWS_WORDS = 40, BF_ROWS_STEPS = 16 };
+
+struct bf_rows_pass {
+    struct bf_rows_list init, loop, finish;
+    int row_accs;            /* accumulators that hold row scalars */
+    int reductions, parts;   /* partial accumulators of each reduction */
+    int temp_accs;           /* of an element */
+    int finish_accs;         /* temporary accumulators of init and finish */
+    int unroll;              /* elements of a loop body */
+    uint64_t outputs;        /* written by the loop */
+    uint64_t row_outputs;    /* written by finish */
+};
+
+struct bf_rows_program {
+    struct bf_rows_pass pass[BF_ROWS_PASSES];
+    int passes;
+    uint16_t lane[BF_ROWS_LANES], word[BF_ROWS_WORDS]; /* constants, fp16 */
+    int lanes, words;
+    int keep;       /* words that live on between passes */
+    int temp_words; /* for all elements of a body */
+};
+
+/* Refuses with resource, need and limit what does not fit a body or the accumulators. */
+bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape,
+                     struct bf_rows_program *program, struct bf_diags *diags);
+void bf_rows_program_free(struct bf_rows_program *program);
+
+/* ---- generating code (rows_expr.c), used by the functions of rows_functions.c ---- */
+
+struct bf_rows_value {
+    struct bf_rows_operand at; /* BF_IN_NONE: a number */
+    bool negative;             /* stands for minus what lies there */
+    double number;
+};
+struct bf_rows_gen;
+struct bf_rows_value bf_rows_number(double number);
+struct bf_rows_value bf_rows_constant(struct bf_rows_gen *gen, double number); /* a RAM word, fp16 */
+struct bf_rows_value bf_rows_zero(void);                                       /* as operand C */
+struct bf_rows_value bf_rows_negated(struct bf_rows_value value);
+/* One instruction; its operands are released (temporaries can be used again), but for those that
+ * bf_rows_hold protects. The result is in a temporary accumulator or, `word`, in a temporary RAM
+ * word, rounded. */
+struct bf_rows_value bf_rows_op(struct bf_rows_gen *gen, enum bf_cal_op op, struct bf_rows_value a,
+                                struct bf_rows_value b, struct bf_rows_value c, bool word);
+/* a x b + c with all the pieces that exact f32 constants need. */
+struct bf_rows_value bf_rows_fma(struct bf_rows_gen *gen, struct bf_rows_value a,
+                                 struct bf_rows_value b, struct bf_rows_value c);
+void bf_rows_hold(struct bf_rows_gen *gen, struct bf_rows_value value);
+void bf_rows_release(struct bf_rows_gen *gen, struct bf_rows_value value);
+/* gelu, silu, ...: of x, which it releases. */
+struct bf_rows_value bf_rows_function(struct bf_rows_gen *gen, enum bf_expr_kind kind,
+                                      struct bf_rows_value x);
+
+/* ---- plans ----
+ *
+ * Numbers of a plan: "chunk" elements an iteration; "chunks", "inner", "outer" how many of each axis,
+ * "first" outer tile; "chunk_groups", "inner_groups", "outer_groups" how many at the same time, PE =
+ * (outer x inner_groups + inner) x chunk_groups + chunk; "passes" that are iterations of their own;
+ * "lanes", "words" and "lane.0" .. the constants (fp16 bits) of its recipe.
+ */
+
+struct bf_rows_plan {
+    int64_t chunk, first;
+    int64_t count[BF_ROWS_AXES], groups[BF_ROWS_AXES], rounds[BF_ROWS_AXES];
+    int64_t vector_words; /* weight words of a vector */
+    int64_t lane_words;   /* weight words of constants: they come first */
+    int64_t set_words;    /* words of a set of the recipe: constants, parameters, constant words */
+};
+struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct bf_plan *plan,
+                                 int64_t lanes);
+/* Whether weights change from iteration to iteration. */
+bool bf_rows_weights_vary(const struct bf_rows_shape *shape, const struct bf_rows_plan *plan);
+
+/* Where an operand lies: word of its first tile, how far the next one of each axis is. */
+struct bf_rows_access {
+    int64_t base, stride[BF_ROWS_AXES];
+    bool row;
+};
+struct bf_rows_access bf_rows_input_access(const struct bf_map *map,
+                                           const struct bf_rows_shape *shape,
+                                           const struct bf_rows_plan *plan, int input);
+struct bf_rows_access bf_rows_output_access(const struct bf_map *map,
+                                            const struct bf_rows_shape *shape,
+                                            const struct bf_rows_plan *plan, int output);
+
+/* ---- passes ---- */
+
+bool bf_rows_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
+bool bf_rows_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
+
+#endif

@@ -1,0 +1,523 @@
+/* rows_code.c - schedule of row kernels: blocks, tokens, the launch.
+ *
+ *   LOAD constants, operands -> CAL start | init | loop, rest of it | finish  -> STORE
+ *                                          \------ of each pass -----/
+ *
+ * The launch is strict, so that CAL blocks run in the order of their numbers and need no tokens among
+ * themselves: the first, which computes nothing, waits for the operands of the iteration. Blocks of
+ * a pass exist in its phases, init in the first, finish in the last of them.
+ */
+#include <stdlib.h>
+
+#include "passes/array/rows.h"
+
+enum { BASE_IN = 0, BASE_OUT = 8, BASE_WEIGHTS = 15 };
+enum { ELEMENT = 0, FIXED = 1, CONTEXT = 2, LANES = 3 }; /* address classes */
+
+struct build {
+    struct bf_map *map;
+    struct bf_plan *plan;
+    struct bf_code code;
+    struct bf_rows_shape shape;
+    struct bf_rows_plan p;
+    struct bf_rows_program program;
+    struct bf_diags *diags;
+    uint64_t pes; /* that work */
+    int64_t period;
+    int next_cal, next_load, next_weight, next_store;
+    int loads; /* data LOADs an iteration */
+};
+
+static int64_t lanes_of(const struct build *b) {
+    return b->map->machine.lanes;
+}
+
+static int64_t region(const struct build *b, const char *name, int index) {
+    char text[16];
+    snprintf(text, sizeof text, index < 0 ? "%s" : "%s%d", name, index);
+    return bf_plan_region(b->plan, text)->base;
+}
+
+/* ---- operands ---- */
+
+/* Of which element of a body, and where the body begins. */
+struct position {
+    const struct bf_rows_pass *pass;
+    int u, unroll;
+    int64_t offset;
+};
+
+struct address {
+    int64_t word;
+    unsigned class;
+};
+
+static struct address ram_address(const struct build *b, struct bf_rows_operand o,
+                                  const struct position *at) {
+    switch (o.place) {
+    case BF_IN_INPUT:
+        if (bf_rows_class(&b->shape, o.index) == BF_ROWS_FULL)
+            return (struct address){region(b, "in", o.index) + at->offset + at->u, ELEMENT};
+        return (struct address){region(b, "in", o.index), CONTEXT};
+    case BF_IN_OUTPUT:
+        if (!bf_rows_is_row_output(&b->shape, o.index))
+            return (struct address){region(b, "out", o.index) + at->offset + at->u, ELEMENT};
+        return (struct address){region(b, "out", o.index), CONTEXT};
+    case BF_IN_CONSTANT:
+        return (struct address){region(b, "const", -1) + o.index, CONTEXT};
+    case BF_IN_KEEP:
+        return (struct address){region(b, "keep", -1) + o.index, FIXED};
+    default:
+        return (struct address){region(b, "temp", -1) + o.index * at->unroll + at->u, FIXED};
+    }
+}
+
+static bool is_acc(struct bf_rows_operand o) {
+    return o.place == BF_IN_TEMP_ACC || o.place == BF_IN_ROW_ACC || o.place == BF_IN_PART;
+}
+
+static unsigned acc_number(struct bf_rows_operand o, const struct position *at, bool row_level) {
+    const struct bf_rows_pass *pass = at->pass;
+    if (o.place == BF_IN_ROW_ACC)
+        return (unsigned)o.index;
+    if (o.place == BF_IN_PART)
+        return (unsigned)(pass->row_accs +
+                          (row_level ? o.index : o.index * pass->parts + at->u % pass->parts));
+    return (unsigned)(pass->row_accs + pass->reductions * pass->parts + o.index * at->unroll +
+                      at->u);
+}
+
+static void set_b(const struct build *b, struct bf_cal *cal, struct bf_rows_operand o,
+                  const struct position *at) {
+    int64_t v = lanes_of(b);
+    if (o.place == BF_IN_NUMBER) {
+        cal->b_kind = BF_B_CONST;
+        cal->b = (uint16_t)o.index;
+    } else if (o.place == BF_IN_LANE) {
+        cal->b_kind = BF_B_LANE;
+        cal->b = (uint16_t)o.index;
+        cal->b_class = FIXED;
+    } else if (o.place == BF_IN_VECTOR) {
+        bool moves = bf_rows_vector_moves(&b->shape, o.index);
+        cal->b_kind = BF_B_LANE;
+        cal->b = (uint16_t)((b->p.lane_words + o.index * b->p.vector_words) * v +
+                            (moves ? at->offset + at->u : 0));
+        cal->b_class = moves ? LANES : FIXED;
+    } else {
+        struct address address = ram_address(b, o, at);
+        cal->b_kind = BF_B_DATA;
+        cal->b = (uint16_t)address.word;
+        cal->b_class = (uint8_t)address.class;
+    }
+}
+
+static struct bf_cal encode(const struct build *b, const struct bf_rows_ins *ins,
+                            const struct position *at, bool row_level) {
+    struct bf_cal cal = {.op = (uint8_t)ins->op,
+                         .negate_product = ins->negate_product,
+                         .negate_addend = ins->negate_addend};
+    unsigned reads = bf_cal_operands(ins->op);
+    if ((reads & 1) && is_acc(ins->a)) {
+        cal.a = (uint16_t)acc_number(ins->a, at, row_level);
+        cal.a_class = BF_CLASS_SPECIAL;
+    } else if (reads & 1) {
+        struct address address = ram_address(b, ins->a, at);
+        cal.a = (uint16_t)address.word;
+        cal.a_class = (uint8_t)address.class;
+    }
+    if (reads & 2)
+        set_b(b, &cal, ins->b, at);
+    if ((reads & 4) && is_acc(ins->c)) {
+        cal.c = (uint16_t)(BF_C_ACC << 8 | acc_number(ins->c, at, row_level));
+        cal.c_class = BF_CLASS_SPECIAL;
+    } else if ((reads & 4) && ins->c.place == BF_IN_NUMBER) {
+        cal.c = (uint16_t)((ins->c.index ? BF_C_ONE : BF_C_ZERO) << 8);
+        cal.c_class = BF_CLASS_SPECIAL;
+    } else if (reads & 4) {
+        struct address address = ram_address(b, ins->c, at);
+        cal.c = (uint16_t)address.word;
+        cal.c_class = (uint8_t)address.class;
+    }
+    if (ins->acc.place != BF_IN_NONE) {
+        cal.dst |= BF_DST_ACC;
+        cal.acc = (uint8_t)acc_number(ins->acc, at, row_level);
+    }
+    if (ins->word.place != BF_IN_NONE) {
+        struct address address = ram_address(b, ins->word, at);
+        cal.dst |= BF_DST_RAM;
+        cal.d = (uint16_t)address.word;
+        cal.d_class = (uint8_t)address.class;
+    }
+    return cal;
+}
+
+/* ---- CAL blocks ---- */
+
+struct phases {
+    int64_t first, last;
+};
+
+/* Phases of a pass: those of its chunks. */
+static struct phases phases_of(const struct build *b, int pass) {
+    int64_t chunks = b->p.rounds[0];
+    if (b->period == 1)
+        return (struct phases){0, 0};
+    return (struct phases){pass * chunks, (pass + 1) * chunks - 1};
+}
+
+static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *body, int length,
+                                       int64_t trips, int unroll, struct phases phases,
+                                       struct bf_descriptor *d) {
+    *d = bf_descriptor_new(BF_UNIT_CAL);
+    d->first = (uint8_t)phases.first;
+    d->last = (uint8_t)phases.last;
+    d->trips[0] = (uint16_t)trips;
+    d->cal.start = (uint8_t)bf_code_body(&b->code, body, (unsigned)length);
+    d->cal.length = (uint8_t)length;
+    d->cal.relative = 1 << ELEMENT | 1 << CONTEXT;
+    d->cal.uses_weights = b->next_weight < BF_FIRST_FLOW;
+    if (trips > 1)
+        d->cal.delta[ELEMENT][0] = d->cal.delta[LANES][0] = (int16_t)unroll;
+    return d;
+}
+
+static void emit(struct build *b, const struct bf_descriptor *d, const char *name) {
+    if (b->next_cal < BF_FIRST_LOAD)
+        bf_code_block(&b->code, b->pes, (unsigned)b->next_cal, name, d);
+    b->next_cal++;
+}
+
+static void note(struct build *b, int pass, const char *from, const char *to) {
+    const struct bf_poly_kernel *kernel = b->plan->kernel;
+    for (int s = 0; s < (int)kernel->stmts.count && to[0]; s++)
+        if (kernel->stmts.data[s].kind != BF_STMT_ROW &&
+            (b->program.pass[pass].reductions > 0 || kernel->stmts.data[s].kind == BF_STMT_POINT)) {
+            *bf_push(&b->plan->notes) = (struct bf_block_note){b->next_cal, s, 0, from, to};
+            return;
+        }
+}
+
+/* Waits for the operands: an instruction whose result nothing reads. */
+static void start_block(struct build *b) {
+    struct bf_cal cal = {.op = BF_CAL_FMA,
+                         .dst = BF_DST_ACC,
+                         .acc = (uint8_t)(b->map->machine.accumulators - 1),
+                         .a_class = CONTEXT,
+                         .b_kind = BF_B_CONST,
+                         .b = BF_B_ZERO,
+                         .c_class = BF_CLASS_SPECIAL,
+                         .c = BF_C_ZERO << 8};
+    struct bf_descriptor d;
+    cal_block(b, &cal, 1, 1, 1, (struct phases){0, b->period - 1}, &d);
+    d.need = (uint16_t)b->loads;
+    emit(b, &d, "start");
+}
+
+/* Code that runs once: in blocks of up to BF_MAX_BODY words. The last gives `targets` tokens. */
+static void row_blocks(struct build *b, const struct bf_rows_pass *pass,
+                       const struct bf_rows_list *list, struct phases phases, const char *name,
+                       const uint8_t targets[BF_TARGETS]) {
+    struct position at = {pass, 0, 1, 0};
+    for (size_t begin = 0; begin < list->count; begin += BF_MAX_BODY) {
+        struct bf_cal body[BF_MAX_BODY];
+        size_t length = list->count - begin < BF_MAX_BODY ? list->count - begin : BF_MAX_BODY;
+        struct bf_descriptor d;
+        for (size_t i = 0; i < length; i++)
+            body[i] = encode(b, &list->data[begin + i], &at, true);
+        cal_block(b, body, (int)length, 1, 1, phases, &d);
+        if (begin + length == list->count)
+            memcpy(d.target, targets, sizeof d.target);
+        emit(b, &d, name);
+    }
+}
+
+/* `trips` bodies of `unroll` elements from element `offset` on, instruction by instruction. */
+static void loop_block(struct build *b, const struct bf_rows_pass *pass, int unroll, int64_t trips,
+                       int64_t offset, struct phases phases, const uint8_t targets[BF_TARGETS]) {
+    struct bf_cal body[BF_MAX_BODY];
+    struct bf_descriptor d;
+    int length = 0;
+    for (size_t i = 0; i < pass->loop.count; i++)
+        for (int u = 0; u < unroll; u++) {
+            struct position at = {pass, u, unroll, offset};
+            body[length++] = encode(b, &pass->loop.data[i], &at, false);
+        }
+    cal_block(b, body, length, trips, unroll, phases, &d);
+    memcpy(d.target, targets, sizeof d.target);
+    emit(b, &d, "elements");
+}
+
+static const uint8_t no_targets[BF_TARGETS] = {BF_NO_BLOCK, BF_NO_BLOCK, BF_NO_BLOCK};
+
+static void pass_blocks(struct build *b, int p, const uint8_t stores[BF_TARGETS],
+                        const uint8_t row_stores[BF_TARGETS]) {
+    const struct bf_rows_pass *pass = &b->program.pass[p];
+    struct phases all = phases_of(b, p), first = {all.first, all.first},
+                  last = {all.last, all.last};
+    int64_t chunk = b->p.chunk, trips = chunk / pass->unroll, rest = chunk % pass->unroll;
+    row_blocks(b, pass, &pass->init, first, "init", no_targets);
+    if (pass->loop.count && trips) {
+        note(b, p, "in0", pass->outputs ? "out0" : "keep");
+        loop_block(b, pass, pass->unroll, trips, 0, all, rest ? no_targets : stores);
+    }
+    if (pass->loop.count && rest)
+        loop_block(b, pass, (int)rest, 1, chunk - rest, all, stores);
+    row_blocks(b, pass, &pass->finish, last, "finish", row_stores);
+}
+
+/* ---- LOAD and STORE ---- */
+
+/* The launch's levels: axes with more than one round, in order. */
+static int levels_of(const struct build *b, int axes[BF_ROWS_AXES]) {
+    int levels = 0;
+    for (int a = 0; a < BF_ROWS_AXES; a++)
+        if (b->p.rounds[a] > 1)
+            axes[levels++] = a;
+    return levels;
+}
+
+static void iteration_deltas(const struct build *b, const struct bf_rows_access *access,
+                             int32_t deltas[BF_LEVELS]) {
+    int axes[BF_ROWS_AXES], levels = levels_of(b, axes);
+    int64_t travel = 0;
+    for (int l = 0; l < levels; l++) {
+        int64_t step = access->stride[axes[l]] * b->p.groups[axes[l]];
+        deltas[l] = (int32_t)(step - travel);
+        travel += step * (b->p.rounds[axes[l]] - 1);
+    }
+}
+
+/* How far PE `pe`'s first tile is. */
+static int64_t pe_offset(const struct build *b, const struct bf_rows_access *access, unsigned pe) {
+    int64_t offset = 0, rest = pe;
+    for (int a = 0; a < BF_ROWS_AXES; a++) {
+        offset += rest % b->p.groups[a] * access->stride[a];
+        rest /= b->p.groups[a];
+    }
+    return offset;
+}
+
+static bool works(const struct build *b, unsigned pe) {
+    int64_t group = pe / (b->p.groups[0] * b->p.groups[2]);
+    return group < b->p.groups[3] && group < b->p.count[3];
+}
+
+/* A LOAD or STORE for all PEs: `d` has everything but the tile's address. */
+static void memory_block(struct build *b, unsigned id, const char *name,
+                         const struct bf_rows_access *access, int base, int64_t offset,
+                         struct bf_descriptor *d) {
+    d->mem.base = (uint8_t)base;
+    d->mem.row = access->row;
+    iteration_deltas(b, access, d->mem.iteration_delta);
+    for (unsigned pe = 0; pe < bf_machine_pes(&b->map->machine); pe++) {
+        if (!works(b, pe))
+            continue;
+        d->mem.spm = (uint32_t)(pe_offset(b, access, pe) + offset);
+        bf_code_block(&b->code, UINT64_C(1) << pe, id, name, d);
+    }
+}
+
+/* Loops over `words` elements along the axis: with lanes along columns, rows of tiles. */
+static void element_loops(const struct build *b, const struct bf_operand *operand, int64_t words,
+                          struct bf_descriptor *d) {
+    int64_t v = lanes_of(b), width = b->map->places[operand->buffer->index].width;
+    int64_t ram[3] = {1, v, 0}, spm[3] = {1, width, 0}, delta[3];
+    bool tiles = b->shape.columns && words > v;
+    d->trips[0] = (uint16_t)(tiles ? v : words);
+    d->trips[1] = (uint16_t)(tiles ? (words + v - 1) / v : 1);
+    bf_deltas(d->trips, ram, delta);
+    for (int l = 0; l < BF_LEVELS; l++)
+        d->mem.ram_delta[l] = (int16_t)delta[l];
+    bf_deltas(d->trips, spm, delta);
+    for (int l = 0; l < BF_LEVELS; l++)
+        d->mem.spm_delta[l] = (int32_t)delta[l];
+}
+
+static void load_data(struct build *b, int input) {
+    struct bf_rows_access access = bf_rows_input_access(b->map, &b->shape, &b->p, input);
+    struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+    d.last = (uint8_t)(b->period - 1);
+    d.target[0] = BF_FIRST_CAL;
+    d.mem.relative = true;
+    d.mem.ram = (uint16_t)region(b, "in", input);
+    if (bf_rows_class(&b->shape, input) == BF_ROWS_FULL)
+        element_loops(b, &b->plan->inputs.data[input], b->p.chunk, &d);
+    memory_block(b, (unsigned)b->next_load++, "load", &access, BASE_IN + input, 0, &d);
+    b->loads++;
+}
+
+/* Elements of a vector along the axis as lanes of weight words. */
+static void load_vector(struct build *b, int input) {
+    struct bf_rows_access access = bf_rows_input_access(b->map, &b->shape, &b->p, input);
+    struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+    int64_t v = lanes_of(b);
+    int64_t width = b->map->places[b->plan->inputs.data[input].buffer->index].width;
+    int number = bf_rows_vector(&b->shape, input);
+    bool moves = bf_rows_vector_moves(&b->shape, number);
+    d.last = (uint8_t)(b->period - 1);
+    d.trips[0] = (uint16_t)(moves ? b->p.vector_words : 1);
+    d.mem.weights = true;
+    d.mem.ram = (uint16_t)(b->p.lane_words + number * b->p.vector_words);
+    d.mem.ram_delta[0] = d.trips[0] > 1;
+    d.mem.spm_delta[0] = (int32_t)(d.trips[0] > 1 ? (access.row ? v : width) : 0);
+    memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0, &d);
+}
+
+/* Constants and parameters: the first words of a set into the weight RAM, the rest into the context. */
+static void load_recipe(struct build *b) {
+    int64_t constants = bf_plan_int(b->plan, "words");
+    int64_t weights = b->p.set_words - constants;
+    struct bf_rows_access access = {.row = true};
+    if (constants) {
+        struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+        d.last = (uint8_t)(b->period - 1);
+        d.target[0] = BF_FIRST_CAL;
+        d.trips[0] = (uint16_t)constants;
+        d.mem.relative = true;
+        d.mem.ram = (uint16_t)region(b, "const", -1);
+        d.mem.ram_delta[0] = d.mem.spm_delta[0] = constants > 1;
+        memory_block(b, (unsigned)b->next_load++, "load constants", &access, BASE_WEIGHTS, weights,
+                     &d);
+        b->loads++;
+    }
+    if (weights) {
+        struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+        access.stride[0] = b->p.set_words;
+        d.last = (uint8_t)(b->period - 1);
+        d.trips[0] = (uint16_t)weights;
+        d.mem.weights = true;
+        d.mem.ram_delta[0] = d.mem.spm_delta[0] = weights > 1;
+        memory_block(b, (unsigned)--b->next_weight, "load weights", &access, BASE_WEIGHTS, 0, &d);
+    }
+}
+
+static void load_blocks(struct build *b) {
+    load_recipe(b);
+    for (int i = 0; i < (int)b->plan->kernel->inputs.count; i++) {
+        enum bf_rows_class class = bf_rows_class(&b->shape, i);
+        if (class == BF_ROWS_FULL || class == BF_ROWS_WORD)
+            load_data(b, i);
+        else
+            load_vector(b, i);
+    }
+}
+
+static void store_words(struct build *b, int output, int64_t from, int64_t words, int64_t offset,
+                        struct phases phases, uint8_t targets[BF_TARGETS], int *count) {
+    struct bf_rows_access access = bf_rows_output_access(b->map, &b->shape, &b->p, output);
+    struct bf_descriptor d = bf_descriptor_new(BF_UNIT_STORE);
+    d.first = (uint8_t)phases.first;
+    d.last = (uint8_t)phases.last;
+    d.need = 1;
+    d.mem.relative = true;
+    d.mem.ram = (uint16_t)(region(b, "out", output) + from);
+    element_loops(b, &b->plan->outputs.data[output], words, &d);
+    if (*count < BF_TARGETS)
+        targets[*count] = (uint8_t)b->next_store;
+    ++*count;
+    memory_block(b, (unsigned)b->next_store++, "store", &access, BASE_OUT + output, offset, &d);
+}
+
+/* STOREs of a pass; `targets` become the blocks that wait for its loop, `row_targets` for finish. */
+static void store_blocks(struct build *b, int p, uint8_t targets[BF_TARGETS],
+                         uint8_t row_targets[BF_TARGETS]) {
+    struct phases all = phases_of(b, p), last = {all.last, all.last};
+    int64_t v = lanes_of(b), chunk = b->p.chunk;
+    int count = 0, row_count = 0;
+    memset(targets, BF_NO_BLOCK, BF_TARGETS);
+    memset(row_targets, BF_NO_BLOCK, BF_TARGETS);
+    for (int o = 0; o < (int)b->plan->kernel->outputs.count; o++) {
+        int64_t width = b->map->places[b->plan->outputs.data[o].buffer->index].width;
+        int64_t rest = b->shape.columns && chunk > v ? chunk % v : 0;
+        if (b->program.pass[p].row_outputs >> o & 1)
+            store_words(b, o, 0, 1, 0, last, row_targets, &row_count);
+        if (!(b->program.pass[p].outputs >> o & 1))
+            continue;
+        store_words(b, o, 0, chunk - rest, 0, all, targets, &count);
+        if (rest)
+            store_words(b, o, chunk - rest, rest, chunk / v * width, all, targets, &count);
+    }
+}
+
+/* ---- the launch ---- */
+
+static struct bf_launch launch_of(const struct build *b) {
+    int axes[BF_ROWS_AXES], levels = levels_of(b, axes);
+    bool vary = bf_rows_weights_vary(&b->shape, &b->p);
+    struct bf_launch launch = {
+        .window = (uint8_t)b->plan->window,
+        .strict = true,
+        .one_weight_set = !vary,
+        .context_base = (uint16_t)b->plan->context_base,
+        .context_size = (uint16_t)b->plan->context_size,
+        .period = (uint16_t)b->period,
+        .group_level = vary ? 0 : 3,
+        .trips = {1, 1, 1},
+    };
+    for (int l = 0; l < levels; l++)
+        launch.trips[l] = (uint32_t)b->p.rounds[axes[l]];
+    for (int i = 0; i < (int)b->plan->inputs.count; i++)
+        launch.base[BASE_IN + i] =
+            (uint32_t)bf_rows_input_access(b->map, &b->shape, &b->p, i).base;
+    for (int i = 0; i < (int)b->plan->outputs.count; i++)
+        launch.base[BASE_OUT + i] =
+            (uint32_t)bf_rows_output_access(b->map, &b->shape, &b->p, i).base;
+    launch.base[BASE_WEIGHTS] = (uint32_t)(b->plan->weight_spm < 0 ? 0 : b->plan->weight_spm);
+    return launch;
+}
+
+/* Phases tell the chunks and passes of a tile apart; independent chunks need none. */
+static int64_t period_of(const struct build *b) {
+    bool phased = b->program.passes > 1;
+    for (int p = 0; p < b->program.passes; p++)
+        phased |= b->program.pass[p].reductions > 0;
+    return phased ? b->p.rounds[0] * b->p.rounds[1] : 1;
+}
+
+static bool too_many(const struct build *b) {
+    static const char *const what[] = {"CAL blocks", "LOAD blocks", "STORE blocks"};
+    int need[] = {b->next_cal - BF_FIRST_CAL,
+                  b->next_load - BF_FIRST_LOAD + BF_FIRST_FLOW - b->next_weight,
+                  b->next_store - BF_FIRST_STORE};
+    int limit[] = {BF_FIRST_LOAD - BF_FIRST_CAL, BF_FIRST_FLOW - BF_FIRST_LOAD,
+                   BF_BLOCKS - BF_FIRST_STORE};
+    for (int i = 0; i < 3; i++)
+        if (need[i] > limit[i]) {
+            bf_diag_error(b->diags, b->plan->kernel->loc,
+                          "cannot map %s on '%s': it needs %d %s, a PE has %d",
+                          b->plan->kernel->what, b->map->machine.name, need[i], what[i], limit[i]);
+            return true;
+        }
+    return false;
+}
+
+bool bf_rows_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    struct build b = {.map = map, .plan = plan, .diags = diags};
+    b.shape = bf_rows_shape(plan->kernel, map->machine.lanes);
+    if (!bf_rows_compile(map, &b.shape, &b.program, diags))
+        return false;
+    b.p = bf_rows_plan(&b.shape, plan, map->machine.lanes);
+    b.period = period_of(&b);
+    b.next_load = BF_FIRST_LOAD;
+    b.next_weight = BF_FIRST_FLOW;
+    b.next_store = BF_FIRST_STORE;
+    for (unsigned pe = 0; pe < bf_machine_pes(&map->machine); pe++)
+        if (works(&b, pe))
+            b.pes |= UINT64_C(1) << pe;
+    bf_code_begin(&b.code, map, plan);
+    load_blocks(&b);
+    start_block(&b);
+    for (int p = 0; p < b.program.passes; p++) {
+        uint8_t targets[BF_TARGETS], row_targets[BF_TARGETS];
+        store_blocks(&b, p, targets, row_targets);
+        pass_blocks(&b, p, targets, row_targets);
+    }
+    bool ok = !too_many(&b);
+    bf_rows_program_free(&b.program);
+    if (!ok) {
+        bf_code_abandon(&b.code);
+        return false;
+    }
+    struct bf_launch launch = launch_of(&b);
+    return bf_code_finish(&b.code, &launch, diags);
+}
