@@ -33,8 +33,8 @@ struct bf_block {
 
 /* One launchable code image. At most one block per (PE, id) and one CAL word per (PE, address). */
 struct bf_kernel {
-    char *name;            /* "k3" */
-    char *what;            /* "encoder.0.ffn.fc1 butterfly", for reports */
+    char *name; /* "k3" */
+    char *what; /* "encoder.0.ffn.fc1 butterfly", for reports */
     struct bf_place place;
     struct bf_segment *segments;
     size_t segment_count;
@@ -42,7 +42,12 @@ struct bf_kernel {
     size_t block_count;
 };
 
-enum bf_tensor_kind { BF_TENSOR_INPUT = 0, BF_TENSOR_OUTPUT = 1, BF_TENSOR_WEIGHT = 2, BF_TENSOR_SPILL = 3 };
+enum bf_tensor_kind {
+    BF_TENSOR_INPUT = 0,
+    BF_TENSOR_OUTPUT = 1,
+    BF_TENSOR_WEIGHT = 2,
+    BF_TENSOR_SPILL = 3
+};
 /* A named tensor in DRAM, row-major. `dtype` is what the network declares; DRAM holds fp16 for
  * f16, f32 and u8 (a mask: 0.0 or 1.0), int32 for i32. An input or output has the program's batch
  * as an additional leading dimension, also when it is 1. */
@@ -50,17 +55,17 @@ struct bf_tensor_place {
     char *name;
     uint8_t kind, dtype, rank;
     uint32_t dims[BF_TENSOR_RANK]; /* of one sample */
-    uint64_t dram, size;        /* bytes */
+    uint64_t dram, size;           /* bytes */
 };
 
 struct bf_program {
     struct bf_machine machine;
-    char *network;              /* its name */
+    char *network; /* its name */
     uint32_t batch;
     uint8_t optimize;
     bool resident;
-    uint64_t weights_hash;      /* 0: none */
-    char **files;               /* the file table of places */
+    uint64_t weights_hash; /* 0: none */
+    char **files;          /* the file table of places */
     size_t file_count;
 
     struct bf_kernel *kernels;
@@ -73,25 +78,33 @@ struct bf_program {
     size_t dma_count;
     struct bf_tensor_place *tensors;
     size_t tensor_count;
-    uint8_t *rodata;            /* DRAM 0 .. rodata_size - 1 at the start */
+    uint8_t *rodata; /* DRAM 0 .. rodata_size - 1 at the start */
     uint64_t rodata_size, dram_size;
-    char *net;                  /* text of .bf.net, or NULL */
+    char *net; /* text of .bf.net, or NULL */
 };
 
 struct bf_program *bf_program_create(void);
 void bf_program_free(struct bf_program *program); /* NULL is fine */
 
 /* Everything a device may rely on: words legal on the machine, ids and targets in range and present
- * in the same phases, bodies inside the loaded code, trips and windows in range, DMA inside DRAM and
- * scratchpad, indices valid, code banks loaded before their launch. Says which word and why. */
+ * in the same phases, bodies inside the loaded code, trips and windows in range, DMA inside DRAM
+ * and scratchpad, indices valid, code banks loaded before their launch. Says which word and why. */
 bool bf_program_check(const struct bf_program *program, struct bf_error *error);
 
 /* The same, and which part is at fault, so that an assembler can say where: `index` in the array of
  * that kind, for parts of kernels the kernel's, with `item` the segment or block and `word` the
  * word of the segment. */
 enum bf_part_kind {
-    BF_PART_WHOLE, BF_PART_FILE, BF_PART_KERNEL, BF_PART_SEGMENT, BF_PART_WORD, BF_PART_BLOCK,
-    BF_PART_LAUNCH, BF_PART_DMA, BF_PART_TENSOR, BF_PART_SEQ,
+    BF_PART_WHOLE,
+    BF_PART_FILE,
+    BF_PART_KERNEL,
+    BF_PART_SEGMENT,
+    BF_PART_WORD,
+    BF_PART_BLOCK,
+    BF_PART_LAUNCH,
+    BF_PART_DMA,
+    BF_PART_TENSOR,
+    BF_PART_SEQ,
 };
 struct bf_program_part {
     enum bf_part_kind kind;
