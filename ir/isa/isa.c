@@ -231,7 +231,8 @@ struct transfer {
     enum { ENCODE, DECODE, MEASURE } mode;
     uint64_t words[4];
     unsigned at;
-    bool fits;
+    const char *field;  /* being transferred: for the message */
+    const char *misfit; /* MEASURE: the first that does not fit */
 };
 
 static uint64_t transfer_bits(struct transfer *t, int64_t value, unsigned width, bool is_signed) {
@@ -250,19 +251,22 @@ static uint64_t transfer_bits(struct transfer *t, int64_t value, unsigned width,
     }
     if (is_signed && field >> (width - 1))
         field |= ~mask;
-    if ((int64_t)field != value && t->mode == MEASURE)
-        t->fits = false;
+    if ((int64_t)field != value && t->mode == MEASURE && !t->misfit)
+        t->misfit = t->field;
     return field;
 }
 
-#define UNSIGNED(x, width) ((x) = transfer_bits(t, (int64_t)(x), (width), false))
-#define LESS_ONE(x, width) ((x) = 1 + transfer_bits(t, (int64_t)(x) - 1, (width), false))
-#define SIGNED(x, width)   ((x) = (int64_t)transfer_bits(t, (x), (width), true))
+/* The field's name is the expression without "d->". */
+#define UNSIGNED(x, width) (t->field = &#x[3], (x) = transfer_bits(t, (int64_t)(x), (width), false))
+#define LESS_ONE(x, width)                                                                         \
+    (t->field = &#x[3], (x) = 1 + transfer_bits(t, (int64_t)(x) - 1, (width), false))
+#define SIGNED(x, width) (t->field = &#x[3], (x) = (int64_t)transfer_bits(t, (x), (width), true))
 
 static void transfer_block_id(struct transfer *t, uint8_t *id) {
     bool some = *id != BF_NO_BLOCK;
-    if (some && *id >= BF_BLOCKS)
-        t->fits = false;
+    t->field = "a block id";
+    if (some && *id >= BF_BLOCKS && !t->misfit)
+        t->misfit = t->field;
     uint64_t field = transfer_bits(t, some ? BF_BLOCKS | *id : 0, 7, false);
     *id = (uint8_t)(field & BF_BLOCKS ? field & (BF_BLOCKS - 1) : BF_NO_BLOCK);
 }
@@ -376,9 +380,11 @@ bool bf_descriptor_decode(const uint64_t words[4], struct bf_descriptor *descrip
 
 bool bf_descriptor_fits(const struct bf_descriptor *descriptor, struct bf_error *error) {
     struct bf_descriptor copy = *descriptor;
-    struct transfer t = {.mode = MEASURE, .fits = true};
+    struct transfer t = {.mode = MEASURE};
     transfer_descriptor(&t, &copy);
-    const char *reason = t.fits ? bad_descriptor(descriptor) : "a field does not fit its bits";
+    if (t.misfit)
+        return bf_fail(error, BF_ERROR_INPUT, "%s does not fit its bits", t.misfit);
+    const char *reason = bad_descriptor(descriptor);
     return !reason || bf_fail(error, BF_ERROR_INPUT, "%s", reason);
 }
 

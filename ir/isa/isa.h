@@ -115,13 +115,12 @@ struct bf_descriptor {
         bool chain;      /* the next block is id + 1 of the same slot; accumulators live on */
     } cal;
 
-    struct {          /* LOAD, STORE */
-        bool weights; /* LOAD into the weight RAM, once a group instead of once an iteration */
-        bool row;     /* row access: lanes are V columns of one row; else V rows of one column */
-        uint8_t
-            reverse; /* LOAD: reverse the low bits of the RAM offset; STORE: enum bf_store_lanes */
-        bool relative;                      /* the RAM address starts at the context base */
-        uint16_t ram;                       /* 10 bit */
+    struct {             /* LOAD, STORE */
+        bool weights;    /* LOAD into the weight RAM, once a group instead of once an iteration */
+        bool row;        /* row access: lanes are V columns of one row; else V rows of one column */
+        uint8_t reverse; /* LOAD: low bits of the RAM offset to reverse; STORE: bf_store_lanes */
+        bool relative;   /* the RAM address starts at the context base */
+        uint16_t ram;    /* 10 bit */
         int16_t ram_delta[BF_LEVELS];       /* 10 bit, signed modulo the RAM */
         uint32_t spm;                       /* 18 bit word address, added to the base register */
         int32_t spm_delta[BF_LEVELS];       /* 18 bit, signed */

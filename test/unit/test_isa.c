@@ -232,7 +232,9 @@ static void what_does_not_fit_is_said(void **state) {
     struct bf_descriptor d = zero(BF_UNIT_STORE);
     assert_true(bf_descriptor_fits(&d, NULL));
     d.mem.ram_delta[1] = 512; /* 10 bits reach 511 */
-    assert_false(bf_descriptor_fits(&d, NULL));
+    struct bf_error error = {0};
+    assert_false(bf_descriptor_fits(&d, &error));
+    assert_non_null(strstr(error.text, "mem.ram_delta"));
     d = zero(BF_UNIT_CAL);
     d.trips[1] = 1025;
     assert_false(bf_descriptor_fits(&d, NULL));
