@@ -281,7 +281,10 @@ static int step_of(const struct bf_rows_gen *g, value v) {
 
 static value product(struct bf_rows_gen *g, value a, value b, value c, int bound) {
     bool plain = c.at.place == BF_IN_NUMBER && !c.at.index;
-    if (!is_factor(b) && (is_factor(a) || is_number(a) || a.at.place == BF_IN_ROW_ACC)) {
+    bool swapped = is_number(a) && !is_number(b);
+    if (!swapped && !is_number(b) && !is_factor(b))
+        swapped = is_factor(a) || a.at.place == BF_IN_ROW_ACC;
+    if (swapped) {
         value swap = a;
         a = b;
         b = swap;
