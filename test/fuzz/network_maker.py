@@ -307,10 +307,13 @@ class Maker:
             y = inner.residual(y)
         inner.finish([inner.layernorm(y)])
         self.blocks.append(block_text(name, inner.body))
-        target, self_lines = x, len(self.body.lines)
+        target, lines = x, len(self.body.lines)
         for i in range(times):
             target = self.add("", inner.body, [target], path=f"{label}.{i}")
-        del self.body.lines[self_lines:]
+        made = list(self.values)[-times:-1]
+        for each in made:  # the text has one name for all
+            del self.values[each]
+        del self.body.lines[lines:]
         counter = self.new_name("i")
         self.body.lines += [f"{target} = {x};", f"for ({counter} in 0 .. {times})",
                             f"    {target} = {label}[{counter}]: {name}({target});"]
