@@ -352,5 +352,5 @@ static bool stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     return true;
 }
 
-const struct bf_family bf_family_attention = {divide, tile,  NULL,
-                                              stream, bf_attention_schedule, NULL};
+const struct bf_family bf_family_attention = {
+    divide, tile, NULL, stream, bf_attention_schedule, bf_attention_verify};

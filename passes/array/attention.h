@@ -64,5 +64,6 @@ int64_t bf_attention_columns(const struct bf_attention *a, int64_t offset,
                              struct bf_column_chunk chunks[BF_ATTENTION_COLUMNS]);
 
 bool bf_attention_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
+bool bf_attention_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
 
 #endif

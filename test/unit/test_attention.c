@@ -174,6 +174,70 @@ static void in_cycles(void **state) {
         on_device(&shapes[i], &m, &bf_device_sim, &stats);
 }
 
+/* Whether the value check refuses a map whose block (or, for CAL blocks with one trip, word) was
+ * changed. */
+static void caught(struct compiled *c, const char *what) {
+    FILE *out = c->diags.out;
+    c->diags.out = tmpfile();
+    bool right = bf_pass_verify(c->map, &c->diags);
+    fclose(c->diags.out);
+    c->diags.out = out;
+    if (right)
+        fail_msg("a fault in \"%s\" is not caught", what);
+}
+
+static void faults_are_caught(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    struct shape s = {44, 44, 2, 2, 24, 1, KEYS, true, 0, 1};
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_net *net = build(&s, &diags);
+    struct compiled c;
+    assert_true(compile_net(&c, net, &m, 1, 1));
+    c.diags.error_limit = 0;
+    struct bf_kernel *kernel = &c.map->program->kernels[0];
+    int faults = 0;
+    for (size_t i = 0; i < kernel->block_count; i++) {
+        struct bf_block *block = &kernel->blocks[i];
+        struct bf_descriptor before = block->d;
+        if (block->d.unit == BF_UNIT_CAL && block->d.trips[0] == 1)
+            continue;
+        if (block->d.unit == BF_UNIT_CAL)
+            block->d.trips[0]--;
+        else if (block->id == BF_FIRST_LOAD + 1)
+            continue; /* any word will do */
+        else
+            block->d.mem.spm++;
+        caught(&c, block->name);
+        faults++;
+        block->d = before;
+    }
+    assert_true(faults > 20);
+    for (unsigned w = 0; w < kernel->segments[0].count; w++) {
+        uint64_t *word = &kernel->segments[0].words[w], before = *word;
+        struct bf_cal cal;
+        struct bf_error error;
+        assert_true(bf_cal_decode(before, &cal, &error));
+        if (cal.b_kind == BF_B_CONST && cal.b == BF_B_ZERO && bf_cal_operands(cal.op) & 2)
+            continue; /* what is multiplied by 0 may be anything */
+        if (bf_cal_operands(cal.op) & 2 && cal.b_kind == BF_B_LANE)
+            cal.b ^= 1;
+        else if (cal.dst == BF_DST_ACC)
+            cal.acc ^= 1;
+        else
+            cal.d ^= 1;
+        *word = bf_cal_encode(&cal);
+        char what[64];
+        snprintf(what, sizeof what, "word %u, %s", w, bf_cal_name((enum bf_cal_op)cal.op));
+        caught(&c, what);
+        *word = before;
+    }
+    assert_true(bf_pass_verify(c.map, &c.diags));
+    compiled_free(&c);
+    bf_net_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_in_the_reference_cases),
@@ -182,6 +246,7 @@ int main(void) {
         cmocka_unit_test(on_any_machine),
         cmocka_unit_test(with_any_scores),
         cmocka_unit_test(in_cycles),
+        cmocka_unit_test(faults_are_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
