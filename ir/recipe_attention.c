@@ -2,7 +2,8 @@
  *
  *   word 0, 1   | h, e | with h (1 + e) = log2(e) / sqrt(columns of a head)
  *   word 2      | 2^15: its square is the distance between hidden and visible scores |
- *   word 3..    | which queries (lanes) see a key: word 3 + n is for first query - key = n - keys + 1 |
+ *   word 3..    | which queries (lanes) see a key: word 3 + n is for first query - key = n - keys +
+ * 1 |
  *
  * The last part is there for causal and windowed attention only.
  */

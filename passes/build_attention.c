@@ -35,8 +35,8 @@ static void read_keys(struct bf_poly *poly, struct bf_poly_kernel *kernel, struc
     struct bf_digit *head = &kernel->digits.data[H];
     int64_t weight = head->weight;
     head->weight = kernel->digits.data[G].weight;
-    bf_poly_add_boundary(poly, kernel, stmt, BF_READ, operand, operand->buffer->samples > 1 ? S : -1,
-                         bit(J), bit(H) | bit(C));
+    bf_poly_add_boundary(poly, kernel, stmt, BF_READ, operand,
+                         operand->buffer->samples > 1 ? S : -1, bit(J), bit(H) | bit(C));
     head->weight = weight;
 }
 
@@ -44,8 +44,7 @@ static void read_keys(struct bf_poly *poly, struct bf_poly_kernel *kernel, struc
 static void read_mask(struct bf_poly *poly, struct bf_poly_kernel *kernel, struct bf_stmt *stmt,
                       const struct bf_operand *mask) {
     if (mask)
-        bf_poly_add_boundary(poly, kernel, stmt, BF_READ, mask,
-                             mask->buffer->samples > 1 ? S : -1,
+        bf_poly_add_boundary(poly, kernel, stmt, BF_READ, mask, mask->buffer->samples > 1 ? S : -1,
                              mask->rows > 1 ? bit(T) : 0, bit(J));
 }
 

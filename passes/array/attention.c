@@ -129,10 +129,11 @@ static bool check_machine(const struct bf_map *map, const struct bf_poly_kernel 
     if (m->accumulators < 8)
         snprintf(text, sizeof text, "it needs 8 accumulators, the array has %u", m->accumulators);
     else if (set > m->weight_half)
-        snprintf(text, sizeof text,
-                 "%lld keys of a head of %lld columns need %lld words of weight RAM, half of it has "
-                 "%u",
-                 (long long)a->unroll, (long long)a->columns, (long long)set, m->weight_half);
+        snprintf(
+            text, sizeof text,
+            "%lld keys of a head of %lld columns need %lld words of weight RAM, half of it has "
+            "%u",
+            (long long)a->unroll, (long long)a->columns, (long long)set, m->weight_half);
     else if (a->chunks > BF_ATTENTION_CHUNKS || values > m->weight_half)
         snprintf(text, sizeof text,
                  "the scores of %lld keys do not fit a PE at once, those of %lld do",
@@ -347,8 +348,7 @@ static bool stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
         bf_plan_add_region(map, plan, "positions", a.table_words, a.unroll, true);
     bf_plan_add_region(map, plan, "y", a.y_words, a.unroll, true);
     int64_t positions = a.table ? round_up(a.queries, a.lanes) + a.keys : 0;
-    plan->recipe =
-        bf_map_add_recipe(map, "attention", plan, 1, 1, BF_CONST_WORDS + positions);
+    plan->recipe = bf_map_add_recipe(map, "attention", plan, 1, 1, BF_CONST_WORDS + positions);
     return true;
 }
 

@@ -3,17 +3,17 @@
  * Lanes are queries. A job is one tile of V queries of one head of one sample: a PE works on one at
  * a time, and its scores never leave the PE. A job is a period of iterations, a phase each:
  *
- *   phase 0 .. chunks - 1   scores of `unroll` keys; K rows are the weight set (a lane B = k[key][c])
- *   phase chunks ..         out[c] of `unroll` columns; a column word of V of all keys is the set;
- *                           the first of them does the softmax before
- *   (idle phases, so that the window divides the period: phase i then always runs in slot i mod W)
+ *   phase 0 .. chunks - 1   scores of `unroll` keys; K rows are the weight set (a lane B =
+ * k[key][c]) phase chunks ..         out[c] of `unroll` columns; a column word of V of all keys is
+ * the set; the first of them does the softmax before (idle phases, so that the window divides the
+ * period: phase i then always runs in slot i mod W)
  *
  *   data RAM  | q: columns words | 1/sum: hi, lo | context 0 | context 1 | ..
  *   context   | scores (f32 pairs) of the phase's keys, then p | constants | mask words | y |
  *
  * Phase i leaves its scores in the context of slot i; later phases read them there. The kernel is
- * strict, so CAL blocks of all phases run in order, and only LOAD and STORE need tokens. q is loaded
- * when the first block of a job says that the job before is done.
+ * strict, so CAL blocks of all phases run in order, and only LOAD and STORE need tokens. q is
+ * loaded when the first block of a job says that the job before is done.
  *
  * Jobs are counted by five numbers, each spread over PEs and rounds: index = first + PE + round x
  * across. Two of the numbers of rounds are the levels 1 and 2 of the launch; the others' are plans.
@@ -23,8 +23,16 @@
 
 #include "passes/array/family.h"
 
-/* Head of K; which of the query heads that read it; tile of queries; sample = sample + V x batch. */
-enum bf_job_dim { BF_JOB_HEAD, BF_JOB_GROUP, BF_JOB_TILE, BF_JOB_SAMPLE, BF_JOB_BATCH, BF_JOB_DIMS };
+/* Head of K; which of the query heads that read it; tile of queries; sample = sample + V x batch.
+ */
+enum bf_job_dim {
+    BF_JOB_HEAD,
+    BF_JOB_GROUP,
+    BF_JOB_TILE,
+    BF_JOB_SAMPLE,
+    BF_JOB_BATCH,
+    BF_JOB_DIMS
+};
 struct bf_jobs {
     int64_t across[BF_JOB_DIMS], rounds[BF_JOB_DIMS], first[BF_JOB_DIMS];
     int level1, level2; /* which rounds a launch counts; -1: none */
@@ -39,11 +47,12 @@ enum { BF_CONST_HIGH, BF_CONST_EPSILON, BF_CONST_BIG, BF_CONST_WORDS };
 struct bf_attention {
     const struct bf_operand *q, *k, *v, *mask, *y; /* mask NULL: none */
     int64_t lanes, heads, kv_heads, keys, queries, columns;
-    bool lane_mask, row_mask, table; /* one mask value a key | one a query and key | from positions */
-    int64_t unroll;       /* keys of a phase, and columns */
-    int64_t cover;        /* words that cover a row of a head of K, at most */
-    int64_t chunks;       /* phases of scores */
-    bool natural;         /* chunks in the order of the keys; else first parts of tiles come first */
+    bool lane_mask, row_mask,
+        table;      /* one mask value a key | one a query and key | from positions */
+    int64_t unroll; /* keys of a phase, and columns */
+    int64_t cover;  /* words that cover a row of a head of K, at most */
+    int64_t chunks; /* phases of scores */
+    bool natural;   /* chunks in the order of the keys; else first parts of tiles come first */
     int64_t column_phases, period, window;
     int64_t constants, row_words, table_words, y_words, context_size; /* in a context */
     int64_t q_words, inverse, context_base;                           /* absolute */
@@ -55,7 +64,8 @@ struct bf_key_chunk {
     int64_t key, count;
 };
 struct bf_key_chunk bf_attention_chunk(const struct bf_attention *a, int64_t chunk);
-/* Columns of a head that one phase computes: lanes `lane`.. of word `word` of those that cover it. */
+/* Columns of a head that one phase computes: lanes `lane`.. of word `word` of those that cover it.
+ */
 struct bf_column_chunk {
     int64_t word, lane, count;
 };

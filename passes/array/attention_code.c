@@ -2,8 +2,8 @@
  * docs/machine.md for the rules the comments name.
  *
  *   scores    acc[u] = 0, or -2^30 where a mask hides key u; += q[c] k[u][c] over c
- *   softmax   m = max; p = exp2((s - m) h (1 + e)); sum of p as rounded; inverse = 1 / sum in two parts
- *   values    acc[u] += p[key] v[key][c0 + u] over keys; y = acc x inverse, one rounding
+ *   softmax   m = max; p = exp2((s - m) h (1 + e)); sum of p as rounded; inverse = 1 / sum in two
+ * parts values    acc[u] += p[key] v[key][c0 + u] over keys; y = acc x inverse, one rounding
  *
  * Accumulators in the softmax: 0 .. 3 four keys, 4 maximum, 5 maximum x h, 6 and 7 sum.
  */
@@ -25,11 +25,11 @@ struct build {
     struct bf_jobs jobs;
     struct bf_diags *diags;
     unsigned pe;
-    int64_t index[BF_JOB_DIMS];   /* of the PE's first job, from `first` on */
-    int64_t k_offset, v_offset;   /* lanes before a head's first column in its first word */
+    int64_t index[BF_JOB_DIMS]; /* of the PE's first job, from `first` on */
+    int64_t k_offset, v_offset; /* lanes before a head's first column in its first word */
     struct bf_column_chunk columns[BF_ATTENTION_COLUMNS];
     int64_t column_count;
-    unsigned cal, load, store;    /* next free ids */
+    unsigned cal, load, store; /* next free ids */
     struct bf_cal body[2 * BF_MAX_BODY];
     unsigned length;
 };
@@ -259,8 +259,8 @@ static void mem_loops(struct bf_descriptor *d, const int64_t ram_strides[3],
 static int64_t run_length(const int64_t *address, const int64_t *key, int64_t first, int64_t count,
                           int64_t *step) {
     int64_t last = first;
-    *step = first + 1 < count && key[first + 1] == key[first] ? address[first + 1] - address[first]
-                                                              : 0;
+    *step =
+        first + 1 < count && key[first + 1] == key[first] ? address[first + 1] - address[first] : 0;
     while (last + 1 < count && key[last + 1] == key[first] &&
            address[last + 1] - address[last] == *step)
         last++;
@@ -434,8 +434,7 @@ static void mask_body(struct build *b, int64_t lane, int64_t count) {
     bool first_is_row = b->a.row_mask, both = b->a.table && (b->a.lane_mask || b->a.row_mask);
     for (int64_t u = 0; u < count; u++) {
         struct source big = constant(b, BF_CONST_BIG);
-        struct source word =
-            ram(OWN, (b->a.table ? b->a.table_words : b->a.row_words) + u);
+        struct source word = ram(OWN, (b->a.table ? b->a.table_words : b->a.row_words) + u);
         struct bf_cal *cal = fma_acc(b, u, both ? word : big, both ? zero() : big);
         cal->negate_addend = !both;
         if (b->a.lane_mask)
@@ -525,7 +524,8 @@ static void load_scores(struct build *b, int64_t word, int64_t count) {
         join(b, BF_CAL_LDHI, i, ram(STEP, word + 2 * i + 1));
 }
 
-/* A block over all keys of whole chunks, four a time, and one over the keys of the last, one a time. */
+/* A block over all keys of whole chunks, four a time, and one over the keys of the last, one a
+ * time. */
 static void over_keys(struct build *b, const char *name,
                       void (*body)(struct build *b, int64_t word, int64_t count)) {
     int64_t whole = b->a.keys / b->a.unroll, rest = b->a.keys % b->a.unroll, at = b->a.chunks;
@@ -688,8 +688,8 @@ static void column_blocks(struct build *b) {
         load_values(b, first, n, c->word, step);
         value_blocks(b, first, last, c->lane, c->count);
         finish_columns(b, first, last, c->count);
-        store_y(b, first, last, c->word * b->a.lanes + c->lane - b->v_offset,
-                step * b->a.lanes, c->count);
+        store_y(b, first, last, c->word * b->a.lanes + c->lane - b->v_offset, step * b->a.lanes,
+                c->count);
     }
 }
 
@@ -730,12 +730,13 @@ static bool emit_pe(struct build *b) {
     column_blocks(b);
     if (b->cal <= BF_FIRST_LOAD && b->load <= BF_FIRST_FLOW && b->store <= BF_BLOCKS)
         return true;
-    return bf_diag_error(b->diags, b->plan->kernel->loc,
-                         "cannot map %s on '%s': it needs %u CAL, %u LOAD and %u STORE blocks, a PE "
-                         "has %d, %d and %d",
-                         b->plan->kernel->what, b->map->machine.name, b->cal,
-                         b->load - BF_FIRST_LOAD, b->store - BF_FIRST_STORE, BF_FIRST_LOAD,
-                         BF_FIRST_FLOW - BF_FIRST_LOAD, BF_BLOCKS - BF_FIRST_STORE);
+    return bf_diag_error(
+        b->diags, b->plan->kernel->loc,
+        "cannot map %s on '%s': it needs %u CAL, %u LOAD and %u STORE blocks, a PE "
+        "has %d, %d and %d",
+        b->plan->kernel->what, b->map->machine.name, b->cal, b->load - BF_FIRST_LOAD,
+        b->store - BF_FIRST_STORE, BF_FIRST_LOAD, BF_FIRST_FLOW - BF_FIRST_LOAD,
+        BF_BLOCKS - BF_FIRST_STORE);
 }
 
 static void set_bases(struct build *b, struct bf_launch *launch) {
@@ -744,24 +745,20 @@ static void set_bases(struct build *b, struct bf_launch *launch) {
     int64_t head = b->jobs.first[BF_JOB_HEAD] * a->columns;
     struct strides q = query_strides(b, a->q), y = query_strides(b, a->y);
     struct strides k = sample_strides(b, a->k), v = sample_strides(b, a->v);
-    launch->base[BASE_Q] =
-        (uint32_t)(bf_map_column_word(map, a->q, 0, 0, 0) + first_offset(b, &q));
-    launch->base[BASE_K] =
-        (uint32_t)(bf_map_row_word(map, a->k, 0, 0, head) + first_offset(b, &k));
-    launch->base[BASE_V] =
-        (uint32_t)(bf_map_row_word(map, a->v, 0, 0, head) + first_offset(b, &v));
+    launch->base[BASE_Q] = (uint32_t)(bf_map_column_word(map, a->q, 0, 0, 0) + first_offset(b, &q));
+    launch->base[BASE_K] = (uint32_t)(bf_map_row_word(map, a->k, 0, 0, head) + first_offset(b, &k));
+    launch->base[BASE_V] = (uint32_t)(bf_map_row_word(map, a->v, 0, 0, head) + first_offset(b, &v));
     if (a->mask) {
         struct strides mask = mask_strides(b);
-        int64_t sample = a->mask->buffer->samples > 1 ? b->jobs.first[BF_JOB_SAMPLE] +
-                                                            a->lanes * b->jobs.first[BF_JOB_BATCH]
-                                                      : 0;
+        int64_t sample = a->mask->buffer->samples > 1
+                             ? b->jobs.first[BF_JOB_SAMPLE] + a->lanes * b->jobs.first[BF_JOB_BATCH]
+                             : 0;
         launch->base[BASE_MASK] =
-            (uint32_t)(a->lane_mask ? bf_map_row_word(map, a->mask, sample, 0, 0)
-                                    : bf_map_column_word(map, a->mask, 0, 0, 0) +
-                                          first_offset(b, &mask));
+            (uint32_t)(a->lane_mask
+                           ? bf_map_row_word(map, a->mask, sample, 0, 0)
+                           : bf_map_column_word(map, a->mask, 0, 0, 0) + first_offset(b, &mask));
     }
-    launch->base[BASE_Y] =
-        (uint32_t)(bf_map_column_word(map, a->y, 0, 0, 0) + first_offset(b, &y));
+    launch->base[BASE_Y] = (uint32_t)(bf_map_column_word(map, a->y, 0, 0, 0) + first_offset(b, &y));
     launch->base[BASE_CONST] = (uint32_t)b->plan->weight_spm;
 }
 

@@ -3,21 +3,48 @@
  * A scratchpad word stands for elements of q, k, v, a mask or y; a RAM word for what the CAL words
  * make of them; an accumulator for a partial result with the set of columns (keys) it has summed:
  *
- *   q[c] k[key][c] -> SCORE(key, columns) -> MAX(keys), X, EXP(key) -> P(key) -> SUM(keys) -> INVERSE
- *   P(key) v[key][c] -> OUT(c, keys) -> Y(c) -> y
+ *   q[c] k[key][c] -> SCORE(key, columns) -> MAX(keys), X, EXP(key) -> P(key) -> SUM(keys) ->
+ * INVERSE P(key) v[key][c] -> OUT(c, keys) -> Y(c) -> y
  *
  * An operand that is not what the step needs, a column or key summed twice or not at all, a hidden
- * term left out, a word stored at a wrong place: each is reported with PE, phase and block. The first
- * and last jobs of every PE are run; in between addresses advance by constants.
+ * term left out, a word stored at a wrong place: each is reported with PE, phase and block. The
+ * first and last jobs of every PE are run; in between addresses advance by constants.
  */
 #include "passes/array/attention.h"
 
 #include <stdlib.h>
 
 enum tag {
-    NOTHING, ZERO, Q, LOW, HIGH_HALF, P, CONSTANT, ROW_MASK, POSITIONS, FIRST_Y, Y, INVERSE_HIGH,
-    INVERSE_LOW, K, V, LANE_MASK, VISIBLE, HIDE, HIDDEN, SCORE, FLOOR, MAXIMUM, SCALED, X_FIRST, X,
-    EXP, SUM, BOUNDED, INVERSE, OUT,
+    NOTHING,
+    ZERO,
+    Q,
+    LOW,
+    HIGH_HALF,
+    P,
+    CONSTANT,
+    ROW_MASK,
+    POSITIONS,
+    FIRST_Y,
+    Y,
+    INVERSE_HIGH,
+    INVERSE_LOW,
+    K,
+    V,
+    LANE_MASK,
+    VISIBLE,
+    HIDE,
+    HIDDEN,
+    SCORE,
+    FLOOR,
+    MAXIMUM,
+    SCALED,
+    X_FIRST,
+    X,
+    EXP,
+    SUM,
+    BOUNDED,
+    INVERSE,
+    OUT,
 };
 enum { SET_WORDS = BF_MAX_TRIPS / 64 };
 
@@ -95,7 +122,8 @@ struct element {
     int64_t sample, row, column;
 };
 
-/* Which element of the operand lane 0 of a scratchpad word is; false if it is none of its buffer. */
+/* Which element of the operand lane 0 of a scratchpad word is; false if it is none of its buffer.
+ */
 static bool element_at(const struct verify *v, const struct bf_operand *operand, int64_t spm,
                        bool row, struct element *e) {
     const struct bf_place_of_buffer *place = &v->map->places[operand->buffer->index];
@@ -145,9 +173,8 @@ static struct value loaded(const struct verify *v, const struct bf_descriptor *d
             const struct bf_operand *operand = i ? v->a.v : v->a.k;
             bool use = i == (v->phase >= v->a.chunks);
             if (use && element_at(v, operand, spm, true, &e) && of_sample(v, operand, &e))
-                return (struct value){.tag = i ? V : K,
-                                      .index = e.row,
-                                      .column = e.column - v->head * v->a.columns};
+                return (struct value){
+                    .tag = i ? V : K, .index = e.row, .column = e.column - v->head * v->a.columns};
         }
         if (v->a.lane_mask && element_at(v, v->a.mask, spm, true, &e) &&
             of_sample(v, v->a.mask, &e))
@@ -228,8 +255,11 @@ static bool constant(const struct value *x, int which) {
 
 /* A factor of "visible": which mask. 0: none. */
 static unsigned mask_of(const struct value *x) {
-    return is(x, LANE_MASK) ? 1 : is(x, ROW_MASK) ? 2 : is(x, POSITIONS) ? 4
-           : is(x, VISIBLE) ? x->masks : 0;
+    return is(x, LANE_MASK)   ? 1
+           : is(x, ROW_MASK)  ? 2
+           : is(x, POSITIONS) ? 4
+           : is(x, VISIBLE)   ? x->masks
+                              : 0;
 }
 
 /* + q[c] k[key][c]. */
@@ -357,8 +387,8 @@ static const char *add(const struct operands *o, const struct bf_cal *cal, struc
     return "it adds what does not belong together";
 }
 
-static const char *multiply_add(const struct verify *v, const struct bf_cal *cal, const struct operands *o,
-                       struct value *d) {
+static const char *multiply_add(const struct verify *v, const struct bf_cal *cal,
+                                const struct operands *o, struct value *d) {
     if (cal->b_kind == BF_B_CONST && cal->b == BF_B_ZERO) {
         *d = (struct value){.tag = ZERO};
         return is(&o->c, ZERO) && !is(&o->a, NOTHING) ? NULL : "it reads what nothing has written";
@@ -444,8 +474,9 @@ static struct operands operands_of(const struct verify *v, const struct bf_descr
     struct operands o = {nothing, nothing, nothing};
     unsigned reads = bf_cal_operands((enum bf_cal_op)cal->op);
     if (reads & 1)
-        o.a = cal->a_class == BF_CLASS_SPECIAL ? v->acc[cal->a & 15]
-                                               : v->ram[word_of(v, d, cal->a_class, cal->a, offset)];
+        o.a = cal->a_class == BF_CLASS_SPECIAL
+                  ? v->acc[cal->a & 15]
+                  : v->ram[word_of(v, d, cal->a_class, cal->a, offset)];
     if (reads & 2 && cal->b_kind == BF_B_LANE)
         o.b = weight_lane(v, cal->b + offset[cal->b_class]);
     if (reads & 2 && cal->b_kind == BF_B_DATA)
@@ -500,8 +531,8 @@ static bool run_cal(struct verify *v, const struct bf_descriptor *d) {
 /* Blocks of a phase in an order in which they can run: LOAD, CAL by index, STORE. q is loaded
  * between CAL blocks, but its words are not touched by those before. */
 static bool run_phase(struct verify *v) {
-    static const unsigned order[] = {BF_FIRST_LOAD, BF_FIRST_FLOW, 0, BF_FIRST_LOAD,
-                                     BF_FIRST_STORE, BF_BLOCKS};
+    static const unsigned order[] = {BF_FIRST_LOAD, BF_FIRST_FLOW,  0,
+                                     BF_FIRST_LOAD, BF_FIRST_STORE, BF_BLOCKS};
     memset(v->weights, 0, v->map->machine.weight_half * sizeof *v->weights);
     for (int o = 0; o < 6; o += 2) {
         for (v->id = order[o]; v->id < order[o + 1]; v->id++) {
