@@ -299,15 +299,26 @@ static struct bf_expr *kept(struct rows *rows, struct bf_expr *x, struct bf_expr
     return select;
 }
 
+/* sum / n. The quotient by the rounded 1 / n is corrected once by its remainder, so that the mean of
+ * equal elements is that element. */
+static struct bf_expr *mean_of(struct rows *rows, struct bf_expr *sum, int64_t n) {
+    struct bf_expr *inverse = number(rows, 1.0 / (double)n);
+    struct bf_expr *mean = row(rows, BF_STEP_ROW, node(rows, BF_EXPR_MUL, sum, inverse));
+    if (bf_is_power_of_two((uint64_t)n))
+        return mean;
+    struct bf_expr *rest = node(rows, BF_EXPR_SUB, sum,
+                                node(rows, BF_EXPR_MUL, mean, number(rows, (double)n)));
+    return row(rows, BF_STEP_ROW,
+               node(rows, BF_EXPR_ADD, mean, node(rows, BF_EXPR_MUL, rest, inverse)));
+}
+
 static void layernorm(struct rows *rows, int64_t n) {
     const struct bf_op *op = rows->op;
     struct bf_expr *x = value_of(rows, op->args[0]), *d = x;
     struct bf_param_view view;
     if (op->kind == BF_OP_LAYERNORM) {
         struct bf_expr *sum = row(rows, BF_STEP_SUM, x);
-        d = node(rows, BF_EXPR_SUB, x,
-                 row(rows, BF_STEP_ROW,
-                     node(rows, BF_EXPR_MUL, sum, number(rows, 1.0 / (double)n))));
+        d = node(rows, BF_EXPR_SUB, x, mean_of(rows, sum, n));
     }
     struct bf_expr *square = row(rows, BF_STEP_SUM, node(rows, BF_EXPR_MUL, d, d));
     struct bf_expr *variance =
