@@ -8,6 +8,14 @@ uint64_t bf_all_pes(const struct bf_machine *machine) {
     return pes == 64 ? UINT64_MAX : (UINT64_C(1) << pes) - 1;
 }
 
+bool bf_one_weight_set(const struct bf_machine *machine) {
+    return 2 * machine->weight_half * machine->lanes <= 2048;
+}
+
+int64_t bf_weight_set_lanes(const struct bf_machine *machine) {
+    return (int64_t)machine->weight_half * machine->lanes * (bf_one_weight_set(machine) ? 2 : 1);
+}
+
 struct bf_descriptor bf_descriptor_new(enum bf_unit unit) {
     struct bf_descriptor d;
     memset(&d, 0, sizeof d);

@@ -154,6 +154,10 @@ struct bf_descriptor bf_descriptor_new(enum bf_unit unit);
 /* Turns strides of three loop levels (level 0 innermost) into the deltas that descriptors hold. */
 void bf_deltas(const uint16_t trips[3], const int64_t strides[3], int64_t deltas[3]);
 uint64_t bf_all_pes(const struct bf_machine *machine);
+/* Whether a single weight set may span both halves: if a lane address (11 bits) reaches them; and how
+ * many lanes such a set has then, else one half. */
+bool bf_one_weight_set(const struct bf_machine *machine);
+int64_t bf_weight_set_lanes(const struct bf_machine *machine);
 
 /* ---- text and verification ---- */
 

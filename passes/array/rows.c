@@ -67,7 +67,9 @@ static bool chunk_fits(const struct division *d, int64_t chunk, int64_t window) 
            (!reduces(&d->program) || chunks * d->program.passes <= BF_MAX_PERIOD) &&
            d->program.keep + d->program.temp_words + window * context_words(d, chunk) <=
                machine->data_ram &&
-           weight_words(d, chunk) <= (per_iteration ? 1 : 2) * (int64_t)machine->weight_half;
+           weight_words(d, chunk) * machine->lanes <=
+               (per_iteration ? (int64_t)machine->weight_half * machine->lanes
+                              : bf_weight_set_lanes(machine));
 }
 
 /* The largest part of the axis that fits twice or more; where chunks are independent and PEs to

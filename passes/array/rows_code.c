@@ -447,7 +447,7 @@ static struct bf_launch launch_of(const struct build *b) {
     struct bf_launch launch = {
         .window = (uint8_t)b->plan->window,
         .strict = true,
-        .one_weight_set = !vary,
+        .one_weight_set = !vary && bf_one_weight_set(&b->map->machine),
         .context_base = (uint16_t)b->plan->context_base,
         .context_size = (uint16_t)b->plan->context_size,
         .period = (uint16_t)b->period,

@@ -484,7 +484,7 @@ static bool pe_blocks(struct build *b, unsigned pe, bool notes) {
 static struct bf_launch launch_of(const struct build *b) {
     struct bf_launch launch = {
         .window = (uint8_t)b->plan->window,
-        .one_weight_set = true,
+        .one_weight_set = bf_one_weight_set(&b->map->machine),
         .context_base = (uint16_t)b->plan->context_base,
         .context_size = (uint16_t)b->plan->context_size,
         .period = (uint16_t)bf_tiles_period(&b->tiles),
