@@ -8,6 +8,6 @@ build=${BUILD:-build}
 out=$build/demo
 mkdir -p "$out"
 
-"$build/bfcc" "$here/digits.bfly" -weights "$here/digits.safetensors" -batch 50 -o "$out/digits.bfx"
+"$build/bfcc" "$here/digits.bfly" -weights "$here/digits.safetensors" -batch 100 -o "$out/digits.bfx"
 ${CC:-cc} -O2 -I "$top/runtime" "$here/demo.c" "$build/libbfrt.a" -ljansson -lelf -lm -o "$out/demo"
 exec "$out/demo" "$out/digits.bfx" "$here/test.safetensors"
