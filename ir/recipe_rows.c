@@ -9,7 +9,7 @@
 
 static uint16_t constant(const struct bf_plan *plan, const char *name, int64_t index) {
     char text[24];
-    snprintf(text, sizeof text, "%s.%d", name, (int)index);
+    snprintf(text, sizeof text, "%s%d", name, (int)index);
     return (uint16_t)bf_plan_int(plan, text);
 }
 

@@ -127,7 +127,7 @@ static void save_constants(struct bf_map *map, struct bf_plan *plan, const char 
                            const uint16_t *bits, int count) {
     bf_plan_set(map, plan, bf_arena_printf(&map->arena, "%ss", name), count);
     for (int i = 0; i < count; i++)
-        bf_plan_set(map, plan, bf_arena_printf(&map->arena, "%s.%d", name, i), bits[i]);
+        bf_plan_set(map, plan, bf_arena_printf(&map->arena, "%s%d", name, i), bits[i]);
 }
 
 static void add_plan(struct division *d, int64_t first, const int64_t count[BF_ROWS_AXES],
