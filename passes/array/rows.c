@@ -58,30 +58,48 @@ static int64_t weight_words(const struct division *d, int64_t chunk) {
     return divide_up(d->program.lanes, v) + bf_rows_vectors(&d->shape) * divide_up(chunk, v);
 }
 
+/* Weight lanes that an address reaches: both halves as one, or one. */
+static int64_t weight_limit(const struct bf_machine *machine, bool vary) {
+    return vary || !bf_rows_one_set(machine) ? machine->weight_half : 2 * machine->weight_half;
+}
+
 static bool chunk_fits(const struct division *d, int64_t chunk, int64_t window) {
     const struct bf_machine *machine = &d->map->machine;
-    int64_t v = machine->lanes, chunks = d->shape.n / chunk;
-    bool per_iteration = chunks > 1 || d->shape.by_sample;
+    int64_t v = machine->lanes, chunks = divide_up(d->shape.n, chunk);
+    bool vary = bf_rows_vectors(&d->shape) && (chunks > 1 || d->shape.by_sample);
     bool aligned = chunk % v == 0 || (!d->shape.columns && !bf_rows_vectors(&d->shape));
     return (chunks == 1 || aligned) && chunk <= BF_MAX_TRIPS &&
            (!reduces(&d->program) || chunks * d->program.passes <= BF_MAX_PERIOD) &&
            d->program.keep + d->program.temp_words + window * context_words(d, chunk) <=
                machine->data_ram &&
-           weight_words(d, chunk) * machine->lanes <=
-               (per_iteration ? (int64_t)machine->weight_half * machine->lanes
-                              : bf_weight_set_lanes(machine));
+           weight_words(d, chunk) <= weight_limit(machine, vary);
 }
 
-/* The largest part of the axis that fits twice or more; where chunks are independent and PEs to
- * spare, enough chunks for them. 0 if nothing fits. */
+/* The whole axis, or the largest equal parts, if these are not many more than parts of which the last
+ * is shorter; 0 if nothing fits. */
+static int64_t largest_chunk(const struct division *d, int64_t window) {
+    int64_t n = d->shape.n, v = d->map->machine.lanes, most = n;
+    if (chunk_fits(d, n, window))
+        return n;
+    for (most = n / v * v; most > 0 && !chunk_fits(d, most, window); most -= v)
+        ;
+    if (!most)
+        return 0;
+    int64_t parts = divide_up(n, most);
+    for (int64_t k = parts; k <= 2 * parts; k++)
+        if (n % k == 0 && chunk_fits(d, n / k, window))
+            return n / k;
+    return round_up(divide_up(n, parts), v);
+}
+
+/* Fits twice, so that the next chunk loads meanwhile, if possible; where chunks are independent and
+ * PEs to spare, enough chunks for them. 0 if nothing fits. */
 static int64_t choose_chunk(const struct division *d, int64_t tile_rounds, int64_t spare) {
-    int64_t n = d->shape.n, best = 0;
-    for (int64_t k = 1; k <= n && !best; k++)
-        if (n % k == 0 && chunk_fits(d, n / k, k * tile_rounds > 1 ? 2 : 1))
-            best = n / k;
-    for (int64_t k = 1; k <= n && !best; k++)
-        if (n % k == 0 && chunk_fits(d, n / k, 1))
-            best = n / k;
+    int64_t n = d->shape.n, best = tile_rounds == 1 && chunk_fits(d, n, 1) ? n : 0;
+    if (!best)
+        best = largest_chunk(d, 2);
+    if (!best)
+        best = largest_chunk(d, 1);
     if (!best || reduces(&d->program))
         return best;
     for (int64_t parts = spare; parts > 1; parts /= 2)
@@ -107,18 +125,13 @@ static bool refuse(const struct division *d, const char *what, int64_t need, int
 
 static bool refuse_chunk(const struct division *d) {
     const struct bf_machine *machine = &d->map->machine;
-    int64_t v = machine->lanes, n = d->shape.n, least = n % v == 0 ? v : n;
+    int64_t v = machine->lanes, n = d->shape.n, least = n < v ? n : v;
     int64_t ram = d->program.keep + d->program.temp_words + context_words(d, least);
     if (ram > machine->data_ram)
         return refuse(d, "words of data RAM a PE", ram, machine->data_ram);
     if (weight_words(d, least) > machine->weight_half)
         return refuse(d, "weight words a PE", weight_words(d, least), machine->weight_half);
-    return bf_diag_error(d->diags, d->kernel->loc,
-                         "cannot map %s on '%s': an axis of length %lld has no part that fits the "
-                         "data RAM (%u words) in few enough steps; a length that is a multiple of "
-                         "%u would fit",
-                         d->kernel->what, machine->name, (long long)n, machine->data_ram,
-                         machine->lanes);
+    return refuse(d, "iterations a tile", divide_up(n, least) * d->program.passes, BF_MAX_PERIOD);
 }
 
 /* ---- divide ---- */
@@ -161,8 +174,9 @@ static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, in
     int64_t chunk = choose_chunk(d, inner / gi * divide_up(even, go), spare);
     if (!chunk)
         return 0;
-    int64_t chunks = d->shape.n / chunk;
-    int64_t gc = reduces(&d->program) ? 1 : power_of_two_dividing(chunks, spare);
+    int64_t chunks = divide_up(d->shape.n, chunk);
+    bool equal = d->shape.n % chunk == 0 && !reduces(&d->program);
+    int64_t gc = equal ? power_of_two_dividing(chunks, spare) : 1;
     int64_t passes = chunks > 1 ? d->program.passes : 1;
     int levels = (chunks > gc) + (passes > 1) + (inner > gi) + (even > go);
     if (levels > BF_LEVELS)

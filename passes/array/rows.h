@@ -135,11 +135,12 @@ struct bf_rows_value bf_rows_function(struct bf_rows_gen *gen, enum bf_expr_kind
  * Numbers of a plan: "chunk" elements an iteration; "chunks", "inner", "outer" how many of each axis,
  * "first" outer tile; "chunk_groups", "inner_groups", "outer_groups" how many at the same time, PE =
  * (outer x inner_groups + inner) x chunk_groups + chunk; "passes" that are iterations of their own;
- * "lanes", "words" and "lane.0" .. the constants (fp16 bits) of its recipe.
+ * "lanes", "words" and "lane0" .. the constants (fp16 bits) of its recipe.
  */
 
 struct bf_rows_plan {
     int64_t chunk, first;
+    int64_t last; /* elements of the last chunk */
     int64_t count[BF_ROWS_AXES], groups[BF_ROWS_AXES], rounds[BF_ROWS_AXES];
     int64_t vector_words; /* weight words of a vector */
     int64_t lane_words;   /* weight words of constants: they come first */
@@ -149,6 +150,9 @@ struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct
                                  int64_t lanes);
 /* Whether weights change from iteration to iteration. */
 bool bf_rows_weights_vary(const struct bf_rows_shape *shape, const struct bf_rows_plan *plan);
+
+/* Whether a lane address reaches both weight halves. */
+bool bf_rows_one_set(const struct bf_machine *machine);
 
 /* Where an operand lies: word of its first tile, how far the next one of each axis is. */
 struct bf_rows_access {

@@ -165,6 +165,34 @@ static struct phases phases_of(const struct build *b, int pass) {
     return (struct phases){pass * chunks, (pass + 1) * chunks - 1};
 }
 
+/* The chunks of a pass: all, or all but a shorter last one, or that one. */
+struct part {
+    struct phases phases;
+    int64_t elements;
+};
+
+static int parts_of(const struct build *b, int pass, struct part parts[2]) {
+    struct phases all = phases_of(b, pass);
+    parts[0] = (struct part){all, b->p.chunk};
+    if (b->p.last == b->p.chunk)
+        return 1;
+    parts[1] = (struct part){{all.last, all.last}, b->p.last};
+    parts[0].phases.last--;
+    return 2;
+}
+
+/* Data LOADs exist once for each pass if its chunks differ, else in all iterations. */
+static int load_parts(const struct build *b, struct part parts[2 * BF_ROWS_PASSES]) {
+    int count = 0;
+    if (b->p.last == b->p.chunk) {
+        parts[0] = (struct part){{0, b->period - 1}, b->p.chunk};
+        return 1;
+    }
+    for (int p = 0; p < b->program.passes; p++)
+        count += parts_of(b, p, parts + count);
+    return count;
+}
+
 static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *body, int length,
                                        int64_t trips, int unroll, struct phases phases,
                                        struct bf_descriptor *d) {
@@ -187,14 +215,20 @@ static void emit(struct build *b, const struct bf_descriptor *d, const char *nam
     b->next_cal++;
 }
 
-static void note(struct build *b, int pass, const char *from, const char *to) {
+/* The first loop block of a pass runs its first statement. */
+static void note(struct build *b, int pass) {
     const struct bf_poly_kernel *kernel = b->plan->kernel;
-    for (int s = 0; s < (int)kernel->stmts.count && to[0]; s++)
-        if (kernel->stmts.data[s].kind != BF_STMT_ROW &&
-            (b->program.pass[pass].reductions > 0 || kernel->stmts.data[s].kind == BF_STMT_POINT)) {
-            *bf_push(&b->plan->notes) = (struct bf_block_note){b->next_cal, s, 0, from, to};
-            return;
-        }
+    for (int s = 0; s < (int)kernel->stmts.count; s++) {
+        bool writes = kernel->stmts.data[s].kind == BF_STMT_POINT;
+        bool here = writes ? b->program.pass[pass].outputs != 0
+                           : kernel->stmts.data[s].kind == BF_STMT_REDUCE &&
+                                 b->program.pass[pass].reductions > 0;
+        if (!here)
+            continue;
+        *bf_push(&b->plan->notes) = (struct bf_block_note){
+            b->next_cal, s, 0, kernel->inputs.count ? "in0" : "const", writes ? "out0" : "keep"};
+        return;
+    }
 }
 
 /* Waits for the operands: an instruction whose result nothing reads. */
@@ -249,20 +283,29 @@ static void loop_block(struct build *b, const struct bf_rows_pass *pass, int unr
 
 static const uint8_t no_targets[BF_TARGETS] = {BF_NO_BLOCK, BF_NO_BLOCK, BF_NO_BLOCK};
 
-static void pass_blocks(struct build *b, int p, const uint8_t stores[BF_TARGETS],
-                        const uint8_t row_stores[BF_TARGETS]) {
+/* Which STOREs wait for the loops of a pass's parts, and for its finish. */
+struct stores {
+    uint8_t part[2][BF_TARGETS], finish[BF_TARGETS];
+};
+
+static void pass_blocks(struct build *b, int p, const struct stores *stores) {
     const struct bf_rows_pass *pass = &b->program.pass[p];
     struct phases all = phases_of(b, p), first = {all.first, all.first},
                   last = {all.last, all.last};
-    int64_t chunk = b->p.chunk, trips = chunk / pass->unroll, rest = chunk % pass->unroll;
+    struct part parts[2];
+    int count = parts_of(b, p, parts);
     row_blocks(b, pass, &pass->init, first, "init", no_targets);
-    if (pass->loop.count && trips) {
-        note(b, p, "in0", pass->outputs ? "out0" : "keep");
-        loop_block(b, pass, pass->unroll, trips, 0, all, rest ? no_targets : stores);
+    note(b, p);
+    for (int i = 0; i < count && pass->loop.count; i++) {
+        int64_t trips = parts[i].elements / pass->unroll, rest = parts[i].elements % pass->unroll;
+        if (trips)
+            loop_block(b, pass, pass->unroll, trips, 0, parts[i].phases,
+                       rest ? no_targets : stores->part[i]);
+        if (rest)
+            loop_block(b, pass, (int)rest, 1, parts[i].elements - rest, parts[i].phases,
+                       stores->part[i]);
     }
-    if (pass->loop.count && rest)
-        loop_block(b, pass, (int)rest, 1, chunk - rest, all, stores);
-    row_blocks(b, pass, &pass->finish, last, "finish", row_stores);
+    row_blocks(b, pass, &pass->finish, last, "finish", stores->finish);
 }
 
 /* ---- LOAD and STORE ---- */
@@ -335,32 +378,44 @@ static void element_loops(const struct build *b, const struct bf_operand *operan
 
 static void load_data(struct build *b, int input) {
     struct bf_rows_access access = bf_rows_input_access(b->map, &b->shape, &b->p, input);
-    struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
-    d.last = (uint8_t)(b->period - 1);
-    d.target[0] = BF_FIRST_CAL;
-    d.mem.relative = true;
-    d.mem.ram = (uint16_t)region(b, "in", input);
-    if (bf_rows_class(&b->shape, input) == BF_ROWS_FULL)
-        element_loops(b, &b->plan->inputs.data[input], b->p.chunk, &d);
-    memory_block(b, (unsigned)b->next_load++, "load", &access, BASE_IN + input, 0, &d);
+    bool full = bf_rows_class(&b->shape, input) == BF_ROWS_FULL;
+    struct part parts[2 * BF_ROWS_PASSES] = {{{0, b->period - 1}, 1}};
+    int count = full ? load_parts(b, parts) : 1;
+    for (int i = 0; i < count; i++) {
+        struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+        d.first = (uint8_t)parts[i].phases.first;
+        d.last = (uint8_t)parts[i].phases.last;
+        d.target[0] = BF_FIRST_CAL;
+        d.mem.relative = true;
+        d.mem.ram = (uint16_t)region(b, "in", input);
+        if (full)
+            element_loops(b, &b->plan->inputs.data[input], parts[i].elements, &d);
+        memory_block(b, (unsigned)b->next_load++, "load", &access, BASE_IN + input, 0, &d);
+    }
     b->loads++;
 }
 
 /* Elements of a vector along the axis as lanes of weight words. */
 static void load_vector(struct build *b, int input) {
     struct bf_rows_access access = bf_rows_input_access(b->map, &b->shape, &b->p, input);
-    struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
     int64_t v = lanes_of(b);
     int64_t width = b->map->places[b->plan->inputs.data[input].buffer->index].width;
     int number = bf_rows_vector(&b->shape, input);
     bool moves = bf_rows_vector_moves(&b->shape, number);
-    d.last = (uint8_t)(b->period - 1);
-    d.trips[0] = (uint16_t)(moves ? b->p.vector_words : 1);
-    d.mem.weights = true;
-    d.mem.ram = (uint16_t)(b->p.lane_words + number * b->p.vector_words);
-    d.mem.ram_delta[0] = d.trips[0] > 1;
-    d.mem.spm_delta[0] = (int32_t)(d.trips[0] > 1 ? (access.row ? v : width) : 0);
-    memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0, &d);
+    struct part parts[2 * BF_ROWS_PASSES] = {{{0, b->period - 1}, 1}};
+    int count = moves ? load_parts(b, parts) : 1;
+    for (int i = 0; i < count; i++) {
+        struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+        d.first = (uint8_t)parts[i].phases.first;
+        d.last = (uint8_t)parts[i].phases.last;
+        d.trips[0] = (uint16_t)((parts[i].elements + v - 1) / v);
+        d.mem.weights = true;
+        d.mem.ram = (uint16_t)(b->p.lane_words + number * b->p.vector_words);
+        d.mem.ram_delta[0] = d.trips[0] > 1;
+        d.mem.spm_delta[0] = (int32_t)(d.trips[0] > 1 ? (access.row ? v : width) : 0);
+        memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0,
+                     &d);
+    }
 }
 
 /* Constants and parameters: the first words of a set into the weight RAM, the rest into the context. */
@@ -418,24 +473,23 @@ static void store_words(struct build *b, int output, int64_t from, int64_t words
     memory_block(b, (unsigned)b->next_store++, "store", &access, BASE_OUT + output, offset, &d);
 }
 
-/* STOREs of a pass; `targets` become the blocks that wait for its loop, `row_targets` for finish. */
-static void store_blocks(struct build *b, int p, uint8_t targets[BF_TARGETS],
-                         uint8_t row_targets[BF_TARGETS]) {
+static void store_blocks(struct build *b, int p, struct stores *stores) {
     struct phases all = phases_of(b, p), last = {all.last, all.last};
-    int64_t v = lanes_of(b), chunk = b->p.chunk;
-    int count = 0, row_count = 0;
-    memset(targets, BF_NO_BLOCK, BF_TARGETS);
-    memset(row_targets, BF_NO_BLOCK, BF_TARGETS);
+    struct part parts[2];
+    int64_t v = lanes_of(b);
+    int parts_count = parts_of(b, p, parts), count[2] = {0, 0}, row_count = 0;
+    memset(stores, BF_NO_BLOCK, sizeof *stores);
     for (int o = 0; o < (int)b->plan->kernel->outputs.count; o++) {
         int64_t width = b->map->places[b->plan->outputs.data[o].buffer->index].width;
-        int64_t rest = b->shape.columns && chunk > v ? chunk % v : 0;
         if (b->program.pass[p].row_outputs >> o & 1)
-            store_words(b, o, 0, 1, 0, last, row_targets, &row_count);
-        if (!(b->program.pass[p].outputs >> o & 1))
-            continue;
-        store_words(b, o, 0, chunk - rest, 0, all, targets, &count);
-        if (rest)
-            store_words(b, o, chunk - rest, rest, chunk / v * width, all, targets, &count);
+            store_words(b, o, 0, 1, 0, last, stores->finish, &row_count);
+        for (int i = 0; i < parts_count && (b->program.pass[p].outputs >> o & 1); i++) {
+            int64_t n = parts[i].elements, rest = b->shape.columns && n > v ? n % v : 0;
+            store_words(b, o, 0, n - rest, 0, parts[i].phases, stores->part[i], &count[i]);
+            if (rest)
+                store_words(b, o, n - rest, rest, n / v * width, parts[i].phases, stores->part[i],
+                            &count[i]);
+        }
     }
 }
 
@@ -468,7 +522,7 @@ static struct bf_launch launch_of(const struct build *b) {
 
 /* Phases tell the chunks and passes of a tile apart; independent chunks need none. */
 static int64_t period_of(const struct build *b) {
-    bool phased = b->program.passes > 1;
+    bool phased = b->program.passes > 1 || b->p.last != b->p.chunk;
     for (int p = 0; p < b->program.passes; p++)
         phased |= b->program.pass[p].reductions > 0;
     return phased ? b->p.rounds[0] * b->p.rounds[1] : 1;
@@ -508,9 +562,9 @@ bool bf_rows_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
     load_blocks(&b);
     start_block(&b);
     for (int p = 0; p < b.program.passes; p++) {
-        uint8_t targets[BF_TARGETS], row_targets[BF_TARGETS];
-        store_blocks(&b, p, targets, row_targets);
-        pass_blocks(&b, p, targets, row_targets);
+        struct stores stores;
+        store_blocks(&b, p, &stores);
+        pass_blocks(&b, p, &stores);
     }
     bool ok = !too_many(&b);
     bf_rows_program_free(&b.program);

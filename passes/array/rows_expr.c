@@ -400,6 +400,13 @@ static bool is_product(const struct bf_expr *e) {
     return e->kind == BF_EXPR_MUL || e->kind == BF_EXPR_SHIFT;
 }
 
+static bool same_expr(const struct bf_expr *a, const struct bf_expr *b) {
+    if (!a || !b || a == b)
+        return a == b;
+    return a->kind == b->kind && a->index == b->index && a->value == b->value &&
+           same_expr(a->a, b->a) && same_expr(a->b, b->b) && same_expr(a->c, b->c);
+}
+
 /* A MUL or SHIFT, plus c. A row scalar that only multiplies f32 values needs no accumulator. */
 static value generate_product(struct bf_rows_gen *g, const struct bf_expr *e, bool negative,
                               value c) {
@@ -412,7 +419,7 @@ static value generate_product(struct bf_rows_gen *g, const struct bf_expr *e, bo
         for (int i = 0; i > e->index; i--)
             power /= 2;
         b = bf_rows_number(power);
-    } else if (e->a == e->b) {
+    } else if (same_expr(e->a, e->b)) {
         b = a;
         bf_rows_hold(g, b);
         bound = bound_of(g, e->b);

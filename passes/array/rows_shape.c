@@ -118,11 +118,16 @@ struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct
         p.groups[a] = a == 1 ? 1 : bf_plan_int(plan, groups[a]);
         p.rounds[a] = (p.count[a] + p.groups[a] - 1) / p.groups[a];
     }
+    p.last = shape->n - (p.count[0] - 1) * p.chunk;
     p.vector_words = round_up(p.chunk, lanes) / lanes;
     p.lane_words = round_up(bf_plan_int(plan, "lanes"), lanes) / lanes;
     p.set_words = p.lane_words + (int64_t)shape->kernel->params.count * p.vector_words +
                   bf_plan_int(plan, "words");
     return p;
+}
+
+bool bf_rows_one_set(const struct bf_machine *machine) {
+    return 2 * machine->weight_half * machine->lanes <= 2048; /* a lane address has 11 bits */
 }
 
 bool bf_rows_weights_vary(const struct bf_rows_shape *shape, const struct bf_rows_plan *plan) {
