@@ -217,14 +217,15 @@ static bool check_copy(struct verifier *v) {
 }
 
 static bool check_kind(struct verifier *v) {
+    static const char *const dense[] = {"exponent", NULL};
     static const char *const attention[] = {"heads", "kv_heads", "causal", "window", NULL};
     switch (v->kernel->kind) {
     case BF_KERNEL_BUTTERFLY:
     case BF_KERNEL_FFT:
         return check_stages(v);
     case BF_KERNEL_DENSE:
-        return bf_kernel_find_param(v->kernel, "weight") ||
-               wrong(v, "a parameter is missing", "weight");
+        return has_attrs(v, dense) && (bf_kernel_find_param(v->kernel, "weight") ||
+                                       wrong(v, "a parameter is missing", "weight"));
     case BF_KERNEL_ATTENTION:
         return has_attrs(v, attention) &&
                (v->kernel->inputs.count >= 3 || wrong(v, "an input is missing", "q, k, v"));

@@ -37,6 +37,13 @@ double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *
     return bf_weight_read(tensor, flat);
 }
 
+double bf_power_of_two(int exponent) {
+    double result = 1, factor = exponent < 0 ? 0.5 : 2;
+    for (int i = exponent < 0 ? -exponent : exponent; i > 0; i--)
+        result *= factor;
+    return result;
+}
+
 bool bf_recipe_evaluate(const struct bf_map *map, const struct bf_recipe *recipe,
                         const struct bf_weights *weights, uint16_t *out, struct bf_diags *diags) {
     for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)

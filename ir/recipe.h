@@ -22,6 +22,9 @@ bf_recipe_function bf_recipe_attention; /* ir/recipe_attention.c */
 double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,
                     const int64_t *index);
 
+/* 2^exponent, exact; |exponent| <= 1000. */
+double bf_power_of_two(int exponent);
+
 /* By recipe->kind. */
 bool bf_recipe_evaluate(const struct bf_map *map, const struct bf_recipe *recipe,
                         const struct bf_weights *weights, uint16_t *out, struct bf_diags *diags);

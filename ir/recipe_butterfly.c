@@ -24,9 +24,14 @@ static void pair_matrix(const struct packing *p, int stmt, int64_t i, double m[2
         }
 }
 
+/* Added before the last rounding, which multiplies by 2^-shift. */
 static double bias_of(const struct packing *p, int64_t i) {
-    int64_t at = bf_plan_int(p->plan, "stack") * bf_ints_get(&p->plan->kernel->attrs, "n") + i;
-    return at < p->bias->extent[0] ? bf_view_read(p->bias_data, p->bias, &at) : 0;
+    const struct bf_poly_kernel *kernel = p->plan->kernel;
+    int64_t at = bf_plan_int(p->plan, "stack") * bf_ints_get(&kernel->attrs, "n") + i;
+    if (at >= p->bias->extent[0])
+        return 0;
+    double bias = bf_view_read(p->bias_data, p->bias, &at);
+    return bf_power_of_two(kernel->stmts.data[kernel->stmts.count - 2].shift) * bias;
 }
 
 static void pack_stage(const struct packing *p, int stmt, unsigned pe, uint16_t *lanes) {

@@ -10,6 +10,7 @@ struct packing {
     const struct bf_param_view *weight, *bias;
     const struct bf_weight *weight_data, *bias_data;
     int64_t unroll, chunk, lanes;
+    double bias_scale; /* undone when the sum is rounded */
 };
 
 static uint16_t weight_of(const struct packing *p, int64_t o, int64_t k) {
@@ -23,7 +24,8 @@ static void pack_chunk(const struct packing *p, int64_t first_o, int64_t set, ui
         int64_t o = first_o + u, k0 = set * p->chunk;
         out[u] = weight_of(p, o, k0);
         if (p->bias && set == 0 && o < p->bias->extent[0])
-            out[p->unroll + u] = bf_half_from_double(bf_view_read(p->bias_data, p->bias, &o));
+            out[p->unroll + u] = bf_half_from_double(p->bias_scale *
+                                                     bf_view_read(p->bias_data, p->bias, &o));
         for (int64_t k = 1; k < p->chunk; k++)
             out[p->lanes + (k - 1) * p->unroll + u] = weight_of(p, o, k0 + k);
     }
@@ -38,6 +40,7 @@ bool bf_recipe_dense(const struct bf_map *map, const struct bf_recipe *recipe,
                         .unroll = bf_plan_int(plan, "unroll"),
                         .chunk = bf_plan_int(plan, "chunk"),
                         .lanes = map->machine.lanes};
+    p.bias_scale = bf_power_of_two(-(int)bf_ints_get(&plan->kernel->attrs, "exponent"));
     p.weight_data = bf_weights_find(weights, p.weight->param->name);
     if (bias) {
         p.bias = &bias->view;

@@ -26,6 +26,10 @@ struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_op
     if (bias)
         *bf_push(&kernel->params) = (struct bf_kernel_param){"bias", bf_poly_view(poly, bias)};
 
+    /* Sums are multiplied by 2^exponent before they are rounded. */
+    bf_ints_set(&kernel->attrs, &poly->arena, "exponent",
+                x.buffer->exponent - y.buffer->exponent);
+
     int s = add_digit(build, kernel, "s", x.buffer->samples);
     int t = add_digit(build, kernel, "t", x.rows), o = add_digit(build, kernel, "o", y.cols);
     int k = add_digit(build, kernel, "k", x.cols);

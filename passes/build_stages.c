@@ -96,6 +96,8 @@ struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct b
                            (element | bit(j)) & ~bit(acted), 0, -1, 0);
         stage_access(build, kernel, stmt, BF_WRITE, "X", i + 1, whole | bit(j));
     }
+    if (steps) /* the last rounding undoes the exponent of the input */
+        kernel->stmts.data[steps].shift = y.buffer->exponent - x.buffer->exponent;
     struct bf_stmt *store = bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, whole | bit(j));
     bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "X%d", steps),
                        steps ? whole | bit(j) : whole, 0, -1, 0);

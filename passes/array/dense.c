@@ -250,6 +250,7 @@ static void finish(struct build *b, unsigned pe) {
                                   .c_class = BF_CLASS_SPECIAL};
     struct bf_descriptor d = block(BF_UNIT_CAL, b->chunks - 1, b->chunks - 1);
     d.target[0] = BF_FIRST_STORE;
+    d.cal.exponent = (int8_t)bf_ints_get(&b->plan->kernel->attrs, "exponent");
     cal_block(b, pe, FINISH, "round", body, &d);
 }
 
