@@ -91,8 +91,10 @@ static void move_buffer(struct sequence *s, const struct bf_buffer *buffer, stru
     dma.cols = (uint32_t)buffer->cols;
     dma.spm = (uint32_t)place->spm;
     dma.width = (uint32_t)place->width;
+    bool pad = dma.pad;
     for (int64_t i = 0; i < samples; i++) {
         dma.row = (uint32_t)(i * place->pitch);
+        dma.pad = pad && dma.row % s->map->machine.lanes == 0; /* the first to touch its tiles */
         push_dma(s, &dma);
         dma.dram += (uint64_t)sample_bytes;
         dma.ids += (uint64_t)sample_ids;
@@ -185,7 +187,9 @@ static void move_operand(struct sequence *s, const struct bf_operand *operand,
                          .width = (uint32_t)place->width,
                          .row = (uint32_t)operand->row,
                          .col = (uint32_t)operand->col};
+    bool pad = dma.pad;
     for (int64_t i = 0; i < samples; i++) {
+        dma.pad = pad && dma.row % s->map->machine.lanes == 0; /* the first to touch its tiles */
         push_dma(s, &dma);
         dma.row += (uint32_t)place->pitch;
         dma.dram += shared ? 0 : 2 * (uint64_t)(operand->rows * operand->cols);
