@@ -3,8 +3,9 @@
 
   python networks.py [COUNT] [-seed S] [-first N] [-keep]       hook of `make fuzz-networks`
 
-A network passes if both devices write the same file and it is within twice the error that an
-emulation in fp16 with f32 sums makes (the rule of test/reference), never less than an ulp of fp16. One
+A network passes if both devices write the same file and it is within thrice the error that an
+emulation in fp16 with f32 sums makes (of so many networks some are unlucky; test/reference has twice),
+never less than an ulp of fp16. One
 that bfcc refuses to map, in so many words, is counted as refused; anything else is a failure, and its
 files stay in $BF_BUILD/fuzz/SEED.N. The same seed gives the same networks: `networks.py 1 -seed S
 -first N -keep` makes one of them again.
@@ -30,7 +31,7 @@ import tensorfile  # noqa: E402
 BUILD = pathlib.Path(os.environ.get("BF_BUILD", HERE.parent.parent / "build")).resolve()
 JOBS = len(os.sched_getaffinity(0))
 TIME_LIMIT = 120  # seconds for one program
-DRAWS = 6         # samples that the emulation is measured on, at least
+DRAWS = 8         # samples that the emulation is measured on, at least
 CANNOT = re.compile(r"error: (cannot map .*|.* does not fit .*|.*needs .* words.*)")
 
 
@@ -82,7 +83,7 @@ class Case:
         self.limits = []
         for (largest, relative), wanted in zip(worst, self.wanted):
             ulp = 2.0 ** (np.floor(np.log2(max(np.abs(wanted).max(), 2.0 ** -14))) - 10)
-            self.limits.append((max(2 * largest, ulp), max(2 * relative, 2.0 ** -11)))
+            self.limits.append((max(3 * largest, ulp), max(3 * relative, 2.0 ** -11)))
 
     @staticmethod
     def error(got, want):
