@@ -33,17 +33,23 @@ bool bf_recipe_attention(const struct bf_map *map, const struct bf_recipe *recip
     (void)weights, (void)diags;
     const struct bf_plan *plan = map->plans.data[recipe->plan];
     const struct bf_ints *attrs = &plan->kernel->attrs;
-    int64_t lanes = map->machine.lanes, keys = bf_plan_int(plan, "keys");
+    int64_t lanes = map->machine.lanes;
+    int64_t last_key = bf_plan_int(plan, "first_key") + bf_plan_int(plan, "keys") - 1;
     bool causal = bf_ints_get(attrs, "causal");
     int64_t window = bf_ints_get(attrs, "window");
     /* sqrt is rounded correctly everywhere, so these bytes are the same everywhere. */
     double scale = log2_e / sqrt((double)bf_plan_int(plan, "columns"));
     double high = bf_half_to_double(bf_half_from_double(scale));
     out = fill(out, lanes, high);
-    out = fill(out, lanes, scale / high - 1);
+    double epsilon = bf_half_to_double(bf_half_from_double(scale / high - 1));
+    out = fill(out, lanes, epsilon);
     out = fill(out, lanes, 32768);
-    for (int64_t n = 0; n + 3 < recipe->words; n++)
+    out = fill(out, lanes, 1 - 1 / (1 + epsilon));
+    out = fill(out, lanes, 0.5);
+    out = fill(out, lanes, 1.0 / 1024);
+    out = fill(out, lanes, 10);
+    for (int64_t n = 0; n + 7 < recipe->words; n++)
         for (int64_t l = 0; l < lanes; l++)
-            *out++ = sees(causal, window, n - keys + 1 + l) ? BF_HALF_ONE : BF_HALF_ZERO;
+            *out++ = sees(causal, window, n - last_key + l) ? BF_HALF_ONE : BF_HALF_ZERO;
     return true;
 }

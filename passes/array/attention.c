@@ -16,9 +16,7 @@ static int64_t smaller(int64_t a, int64_t b) {
 /* ---- shape ---- */
 
 struct bf_key_chunk bf_attention_chunk(const struct bf_attention *a, int64_t chunk) {
-    int64_t parts = a->lanes / a->unroll, tiles = a->keys / a->lanes, key = chunk * a->unroll;
-    if (!a->natural && chunk < parts * tiles)
-        key = chunk % tiles * a->lanes + chunk / tiles * a->unroll;
+    int64_t key = chunk * a->unroll;
     return (struct bf_key_chunk){key, smaller(a->keys - key, a->unroll)};
 }
 
@@ -60,17 +58,22 @@ static void choose_window(struct bf_attention *a) {
 }
 
 static void lay_out_ram(struct bf_attention *a) {
+    bool parts = !(a->begins && a->ends);
+    a->constant_words = parts ? BF_CONST_WORDS : BF_CONST_SHRINK;
     a->constants = 2 * a->unroll;
-    a->row_words = a->constants + BF_CONST_WORDS;
+    a->state_words = a->constants + a->constant_words;
+    a->row_words = a->state_words + (parts ? 4 : 0);
     a->table_words = a->row_words + (a->row_mask ? a->unroll : 0);
     a->y_words = a->table_words + (a->table ? a->unroll : 0);
-    a->context_size = a->y_words + a->unroll;
+    a->context_size = a->y_words + (parts ? 2 * a->unroll : a->unroll);
     a->q_words = 0;
     a->inverse = a->columns;
-    a->context_base = a->inverse + 2;
+    a->context_base = a->inverse + 3;
 }
 
-static struct bf_attention shape_of(const struct bf_map *map, const struct bf_poly_kernel *kernel) {
+/* Of `keys` keys from `first_key` on; keys 0: as many as one part can have. */
+static struct bf_attention shape_of(const struct bf_map *map, const struct bf_poly_kernel *kernel,
+                                    int64_t first_key, int64_t keys) {
     struct bf_attention a = {.q = &kernel->inputs.data[0],
                              .k = &kernel->inputs.data[1],
                              .v = &kernel->inputs.data[2],
@@ -79,7 +82,8 @@ static struct bf_attention shape_of(const struct bf_map *map, const struct bf_po
                              .lanes = map->machine.lanes,
                              .heads = bf_ints_get(&kernel->attrs, "heads"),
                              .kv_heads = bf_ints_get(&kernel->attrs, "kv_heads")};
-    a.keys = a.k->rows;
+    a.all_keys = a.k->rows;
+    a.first_key = first_key;
     a.queries = a.q->rows;
     a.columns = a.q->cols / a.heads;
     a.lane_mask = a.mask && a.mask->rows == 1;
@@ -90,11 +94,14 @@ static struct bf_attention shape_of(const struct bf_map *map, const struct bf_po
         a.cover = words > a.cover ? words : a.cover;
     }
     a.unroll = smaller(8, a.lanes);
-    while (a.unroll > 4 && a.unroll * a.cover + a.lane_mask > map->machine.weight_half)
+    while (a.unroll > 4 && a.unroll * (a.cover + a.lane_mask) > map->machine.weight_half)
         a.unroll /= 2;
+    int64_t most =
+        smaller(a.unroll * BF_ATTENTION_CHUNKS, map->machine.weight_half / a.lanes * a.lanes);
+    a.keys = keys ? keys : smaller(a.all_keys, most);
+    a.begins = first_key == 0;
+    a.ends = first_key + a.keys == a.all_keys;
     a.chunks = (a.keys + a.unroll - 1) / a.unroll;
-    int64_t parts = a.lanes / a.unroll, tiles = (a.keys + a.lanes - 1) / a.lanes;
-    a.natural = tiles <= parts + (a.keys % a.lanes > 0);
     for (int64_t h = 0; h < a.kv_heads; h++) {
         struct bf_column_chunk chunks[BF_ATTENTION_COLUMNS];
         int64_t n = bf_attention_columns(&a, head_offset(&a, a.v, h), chunks);
@@ -106,7 +113,13 @@ static struct bf_attention shape_of(const struct bf_map *map, const struct bf_po
 }
 
 struct bf_attention bf_attention_of(const struct bf_map *map, const struct bf_plan *plan) {
-    return shape_of(map, plan->kernel);
+    struct bf_attention a =
+        shape_of(map, plan->kernel, bf_plan_int(plan, "first_key"), bf_plan_int(plan, "keys"));
+    if (!a.ends)
+        a.state = &plan->outputs.data[0];
+    else if (!a.begins)
+        a.state = &plan->inputs.data[plan->inputs.count - 1];
+    return a;
 }
 
 /* ---- what does not fit ---- */
@@ -121,8 +134,7 @@ static bool check_machine(const struct bf_map *map, const struct bf_poly_kernel 
                           const struct bf_attention *a, struct bf_diags *diags) {
     const struct bf_machine *m = &map->machine;
     char text[256];
-    int64_t set = a->unroll * a->cover + a->lane_mask, values = round_up(a->keys, a->lanes);
-    int64_t most = smaller(a->unroll * BF_ATTENTION_CHUNKS, m->weight_half / a->lanes * a->lanes);
+    int64_t set = a->unroll * (a->cover + a->lane_mask), values = round_up(a->keys, a->lanes);
     int64_t ram = a->context_base + a->window * a->context_size;
     if (!m->special)
         return refuse(map, kernel, diags, "softmax needs special functions, the array has none");
@@ -134,10 +146,9 @@ static bool check_machine(const struct bf_map *map, const struct bf_poly_kernel 
             "%lld keys of a head of %lld columns need %lld words of weight RAM, half of it has "
             "%u",
             (long long)a->unroll, (long long)a->columns, (long long)set, m->weight_half);
-    else if (a->chunks > BF_ATTENTION_CHUNKS || values > m->weight_half)
-        snprintf(text, sizeof text,
-                 "the scores of %lld keys do not fit a PE at once, those of %lld do",
-                 (long long)a->keys, (long long)most);
+    else if (values > m->weight_half)
+        snprintf(text, sizeof text, "%lld keys need %lld words of weight RAM, half of it has %u",
+                 (long long)a->keys, (long long)values, m->weight_half);
     else if (a->column_phases > BF_ATTENTION_COLUMNS || a->columns > BF_MAX_TRIPS)
         snprintf(text, sizeof text, "a head has %lld columns, at most %lld are possible",
                  (long long)a->columns, (long long)(BF_ATTENTION_COLUMNS - 1) * a->unroll);
@@ -161,8 +172,6 @@ static bool check_operands(const struct bf_map *map, const struct bf_poly_kernel
     if (a->mask && a->mask->buffer->samples != 1 &&
         a->mask->buffer->samples != a->y->buffer->samples)
         return refuse(map, kernel, diags, "a mask for each head");
-    if (a->lane_mask && a->mask->col % a->lanes)
-        return refuse(map, kernel, diags, "a mask that is a slice and does not begin at a word");
     return true;
 }
 
@@ -232,10 +241,14 @@ static struct spread spread_jobs(const struct bf_map *map, const struct bf_atten
     return s;
 }
 
-/* Whether rounds of a number can be a level of a launch: addresses must advance by a constant. */
+/* Whether rounds of a number can be a level of a launch: addresses must advance by a constant, and
+ * lanes stay where they are. */
 static bool affine(const struct bf_attention *a, const struct bf_jobs *jobs, int dim) {
-    return jobs->rounds[dim] > 1 &&
-           (dim != BF_JOB_HEAD || jobs->across[dim] * a->columns % a->lanes == 0);
+    if (dim == BF_JOB_HEAD && jobs->across[dim] * a->columns % a->lanes)
+        return false;
+    if (dim == BF_JOB_SAMPLE && a->lane_mask && a->mask->buffer->samples > 1)
+        return false;
+    return jobs->rounds[dim] > 1;
 }
 
 static int most_rounds(const struct bf_attention *a, const struct bf_jobs *jobs, int except) {
@@ -246,13 +259,45 @@ static int most_rounds(const struct bf_attention *a, const struct bf_jobs *jobs,
     return best;
 }
 
-static void add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, const struct bf_jobs *jobs,
-                     int *part) {
+/* The keys of a plan's part and the state that goes from part to part. */
+static void add_part(struct bf_map *map, struct bf_poly_kernel *kernel, const struct bf_jobs *jobs,
+                     int64_t first, int64_t keys, struct bf_buffer *state, int *part) {
     struct bf_plan *plan = bf_map_add_plan(map, kernel, (*part)++);
+    bool ends = first + keys == kernel->inputs.data[1].rows;
     bf_jobs_save(map, plan, jobs);
+    bf_plan_set(map, plan, "first_key", first);
+    bf_plan_set(map, plan, "keys", keys);
     for (size_t i = 0; i < kernel->inputs.count; i++)
         *bf_push(&plan->inputs) = kernel->inputs.data[i];
-    *bf_push(&plan->outputs) = kernel->outputs.data[0];
+    if (first)
+        *bf_push(&plan->inputs) = bf_operand_whole(state);
+    *bf_push(&plan->outputs) = ends ? kernel->outputs.data[0] : bf_operand_whole(state);
+}
+
+static struct bf_buffer *add_state(struct bf_map *map, const struct bf_poly_kernel *kernel,
+                                   const struct bf_attention *a) {
+    const char *name = bf_arena_printf(&map->poly->arena, "%s.state", kernel->name);
+    struct bf_buffer *state = bf_poly_find_buffer(map->poly, name);
+    if (state)
+        return state;
+    state = bf_poly_add_buffer(map->poly, name, BF_BUFFER_TEMP);
+    state->dtype = BF_F16;
+    state->samples = a->y->buffer->samples;
+    state->rows = a->queries;
+    state->cols = a->heads * (2 * a->columns + 4);
+    state->loc = kernel->loc;
+    return state;
+}
+
+/* Parts of equal size, but for the last; they begin at a tile of keys. */
+static void add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, const struct bf_jobs *jobs,
+                     int *part) {
+    struct bf_attention a = shape_of(map, kernel, 0, 0);
+    int64_t parts = (a.all_keys + a.keys - 1) / a.keys;
+    int64_t size = parts == 1 ? a.keys : round_up((a.all_keys + parts - 1) / parts, a.lanes);
+    struct bf_buffer *state = parts == 1 ? NULL : add_state(map, kernel, &a);
+    for (int64_t first = 0; first < a.all_keys; first += size)
+        add_part(map, kernel, jobs, first, smaller(size, a.all_keys - first), state, part);
 }
 
 /* A plan for each round of the numbers that no level counts. */
@@ -303,12 +348,12 @@ static void divide_samples(struct bf_map *map, struct bf_poly_kernel *kernel,
 }
 
 static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
-    struct bf_attention a = shape_of(map, kernel);
+    struct bf_attention a = shape_of(map, kernel, 0, 0);
     int64_t samples = a.y->buffer->samples, first = 0;
     int part = 0;
     if (!check_operands(map, kernel, &a, diags) || !check_machine(map, kernel, &a, diags))
         return false;
-    /* V samples of a mask with one row each share a tile: their words follow each other. */
+    /* V samples of a mask with one row each share a tile: each is a lane of its words. */
     if (a.lane_mask && a.mask->buffer->samples > 1 && samples >= a.lanes) {
         add_samples(map, kernel, &a, 0, a.lanes, samples / a.lanes, &part);
         first = samples / a.lanes * a.lanes;
@@ -323,7 +368,6 @@ static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_
 static bool tile(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
     (void)diags;
     struct bf_attention a = bf_attention_of(map, plan);
-    bf_plan_set(map, plan, "keys", a.keys);
     bf_plan_set(map, plan, "columns", a.columns);
     bf_plan_set(map, plan, "unroll", a.unroll);
     bf_plan_set(map, plan, "chunks", a.chunks);
@@ -339,14 +383,16 @@ static bool stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     plan->context_base = a.context_base;
     plan->context_size = a.context_size;
     bf_plan_add_region(map, plan, "q", a.q_words, a.columns, false);
-    bf_plan_add_region(map, plan, "inverse", a.inverse, 2, false);
+    bf_plan_add_region(map, plan, "inverse", a.inverse, 3, false);
     bf_plan_add_region(map, plan, "scores", 0, 2 * a.unroll, true);
-    bf_plan_add_region(map, plan, "constants", a.constants, BF_CONST_WORDS, true);
+    bf_plan_add_region(map, plan, "constants", a.constants, a.constant_words, true);
+    if (a.state)
+        bf_plan_add_region(map, plan, "state", a.state_words, 4, true);
     if (a.row_mask)
         bf_plan_add_region(map, plan, "mask", a.row_words, a.unroll, true);
     if (a.table)
         bf_plan_add_region(map, plan, "positions", a.table_words, a.unroll, true);
-    bf_plan_add_region(map, plan, "y", a.y_words, a.unroll, true);
+    bf_plan_add_region(map, plan, "y", a.y_words, a.context_size - a.y_words, true);
     int64_t positions = a.table ? round_up(a.queries, a.lanes) + a.keys : 0;
     plan->recipe = bf_map_add_recipe(map, "attention", plan, 1, 1, BF_CONST_WORDS + positions);
     return true;

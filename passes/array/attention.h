@@ -15,6 +15,14 @@
  * strict, so CAL blocks of all phases run in order, and only LOAD and STORE need tokens. q is
  * loaded when the first block of a job says that the job before is done.
  *
+ * Where the keys do not fit a job, a plan is a part of them, and the parts run one after the other.
+ * Between parts a job's maximum, sum and unfinished outputs rest in the scratchpad, each as the sum
+ * of two fp16 numbers (the last two times 2^-10). The maximum is then an integer power of two, so
+ * that what was summed before is brought to the new one by LDEXP.
+ *
+ *   state of a head  | maximum | sum | output 0 | output 1 | ..   two columns each, lanes are
+ * queries
+ *
  * Jobs are counted by five numbers, each spread over PEs and rounds: index = first + PE + round x
  * across. Two of the numbers of rounds are the levels 1 and 2 of the launch; the others' are plans.
  */
@@ -41,25 +49,38 @@ void bf_jobs_save(struct bf_map *map, struct bf_plan *plan, const struct bf_jobs
 struct bf_jobs bf_jobs_load(const struct bf_plan *plan);
 
 enum { BF_ATTENTION_MASKS = 3, BF_ATTENTION_CHUNKS = BF_MAX_WINDOW, BF_ATTENTION_COLUMNS = 64 };
-enum { BF_CONST_HIGH, BF_CONST_EPSILON, BF_CONST_BIG, BF_CONST_WORDS };
+/* Words of the recipe; those from SHRINK on are for parts. */
+enum {
+    BF_CONST_HIGH,
+    BF_CONST_EPSILON,
+    BF_CONST_BIG,
+    BF_CONST_SHRINK, /* 1 - 1 / (1 + epsilon) */
+    BF_CONST_HALF,
+    BF_CONST_SCALE, /* 2^-10 */
+    BF_CONST_TEN,
+    BF_CONST_WORDS
+};
 
 /* Everything that follows from the kernel and the machine alone. */
 struct bf_attention {
     const struct bf_operand *q, *k, *v, *mask, *y; /* mask NULL: none */
-    int64_t lanes, heads, kv_heads, keys, queries, columns;
+    const struct bf_operand *state;                /* NULL: the keys are one part */
+    int64_t lanes, heads, kv_heads, queries, columns;
+    int64_t all_keys, first_key, keys; /* of the kernel; of the part */
+    bool begins, ends;                 /* the part with the first, with the last keys */
     bool lane_mask, row_mask,
         table;      /* one mask value a key | one a query and key | from positions */
     int64_t unroll; /* keys of a phase, and columns */
     int64_t cover;  /* words that cover a row of a head of K, at most */
     int64_t chunks; /* phases of scores */
-    bool natural;   /* chunks in the order of the keys; else first parts of tiles come first */
     int64_t column_phases, period, window;
-    int64_t constants, row_words, table_words, y_words, context_size; /* in a context */
-    int64_t q_words, inverse, context_base;                           /* absolute */
+    int64_t constant_words, constants, state_words, row_words, table_words, y_words,
+        context_size;                       /* in a context */
+    int64_t q_words, inverse, context_base; /* absolute */
 };
 struct bf_attention bf_attention_of(const struct bf_map *map, const struct bf_plan *plan);
 
-/* First key of a chunk and how many it has. */
+/* First key of a chunk, from that of the part on, and how many it has. */
 struct bf_key_chunk {
     int64_t key, count;
 };

@@ -6,9 +6,10 @@
  *   q[c] k[key][c] -> SCORE(key, columns) -> MAX(keys), X, EXP(key) -> P(key) -> SUM(keys) ->
  * INVERSE P(key) v[key][c] -> OUT(c, keys) -> Y(c) -> y
  *
- * An operand that is not what the step needs, a column or key summed twice or not at all, a hidden
- * term left out, a word stored at a wrong place: each is reported with PE, phase and block. The
- * first and last jobs of every PE are run; in between addresses advance by constants.
+ * In parts the state is joined to maximum, sum and outputs, and what goes back to it is checked
+ * likewise. An operand that is not what the step needs, a column or key summed twice or not at all,
+ * a hidden term left out, a word stored at a wrong place: each is reported with PE, phase and
+ * block. The first and last jobs of every PE are run; in between addresses advance by constants.
  */
 #include "passes/array/attention.h"
 
@@ -18,41 +19,53 @@ enum tag {
     NOTHING,
     ZERO,
     Q,
-    LOW,
-    HIGH_HALF,
-    P,
-    CONSTANT,
-    ROW_MASK,
-    POSITIONS,
-    FIRST_Y,
-    Y,
-    INVERSE_HIGH,
-    INVERSE_LOW,
     K,
     V,
+    CONSTANT,
     LANE_MASK,
+    ROW_MASK,
+    POSITIONS,
     VISIBLE,
     HIDE,
     HIDDEN,
     SCORE,
+    LOW,
+    HIGH,
     FLOOR,
     MAXIMUM,
     SCALED,
+    LOG2,
+    INTEGER_BITS,
+    INTEGER,
+    WHOLE_MAXIMUM,
+    DIFFERENCE,
+    SHIFT,
     X_FIRST,
     X,
     EXP,
+    P,
     SUM,
     BOUNDED,
     INVERSE,
+    INVERSE_HIGH,
+    INVERSE_LOW,
     OUT,
+    FIRST_Y,
+    Y,
+    STATE,      /* a word of the state before */
+    STATE_HALF, /* the first of its two words */
+    STATE_SUM,  /* both; index: 0 maximum, 1 sum, 2 + column */
+    KEEP,       /* a word of the state after */
 };
 enum { SET_WORDS = BF_MAX_TRIPS / 64 };
 
 struct value {
     enum tag tag;
-    int64_t index;           /* key, column, or which constant */
-    int64_t column;          /* K, V: column of lane 0, from the head's first on */
-    unsigned masks;          /* VISIBLE, HIDE, HIDDEN, SCORE: bit 0 lanes, 1 rows, 2 positions */
+    int64_t index;  /* key, column, or which constant */
+    int64_t column; /* K, V: of lane 0, from the head's first on; masks: sample of lane 0 */
+    unsigned masks; /* VISIBLE, HIDE, HIDDEN, SCORE: bit 0 lanes, 1 rows, 2 positions, 3 of another
+                       sample */
+    bool joined;    /* what the state had is in it */
     uint64_t set[SET_WORDS]; /* columns or keys summed so far */
 };
 
@@ -70,7 +83,7 @@ struct verify {
     int64_t head, group, tile, sample; /* of the job */
     unsigned id;
     struct value *ram, *weights, acc[16];
-    uint64_t stored[SET_WORDS];
+    uint64_t stored[2 * SET_WORDS + 1]; /* columns of y or of the state */
 };
 
 static bool wrong(struct verify *v, const char *what) {
@@ -152,8 +165,9 @@ static bool query_column(const struct verify *v, const struct bf_operand *operan
     return true;
 }
 
-static int64_t query_head(const struct verify *v) {
-    return (v->head * (v->a.heads / v->a.kv_heads) + v->group) * v->a.columns;
+/* First column of the job's head. */
+static int64_t query_head(const struct verify *v, const struct bf_operand *operand) {
+    return (v->head * (v->a.heads / v->a.kv_heads) + v->group) * (operand->cols / v->a.heads);
 }
 
 /* What a word of the constants is to this job. */
@@ -171,22 +185,25 @@ static struct value loaded(const struct verify *v, const struct bf_descriptor *d
     if (d->mem.weights) {
         for (int i = 0; i < 2; i++) {
             const struct bf_operand *operand = i ? v->a.v : v->a.k;
-            bool use = i == (v->phase >= v->a.chunks);
+            bool use = d->mem.row && i == (v->phase >= v->a.chunks);
             if (use && element_at(v, operand, spm, true, &e) && of_sample(v, operand, &e))
-                return (struct value){
-                    .tag = i ? V : K, .index = e.row, .column = e.column - v->head * v->a.columns};
+                return (struct value){.tag = i ? V : K,
+                                      .index = e.row - v->a.first_key,
+                                      .column = e.column - v->head * v->a.columns};
         }
-        if (v->a.lane_mask && element_at(v, v->a.mask, spm, true, &e) &&
-            of_sample(v, v->a.mask, &e))
-            return (struct value){.tag = LANE_MASK, .index = e.column};
+        if (v->a.lane_mask && !d->mem.row && element_at(v, v->a.mask, spm, false, &e))
+            return (struct value){
+                .tag = LANE_MASK, .index = e.column - v->a.first_key, .column = e.sample};
         return none;
     }
     if (d->mem.row)
         return constant_at(v, spm - v->plan->weight_spm);
     if (v->a.row_mask && query_column(v, v->a.mask, spm, &column))
-        return (struct value){.tag = ROW_MASK, .index = column};
+        return (struct value){.tag = ROW_MASK, .index = column - v->a.first_key};
     if (query_column(v, v->a.q, spm, &column))
-        return (struct value){.tag = Q, .index = column - query_head(v)};
+        return (struct value){.tag = Q, .index = column - query_head(v, v->a.q)};
+    if (!v->a.begins && query_column(v, v->a.state, spm, &column))
+        return (struct value){.tag = STATE, .index = column - query_head(v, v->a.state)};
     return none;
 }
 
@@ -196,12 +213,13 @@ static int64_t context(const struct verify *v) {
 
 static bool store(struct verify *v, int64_t ram, int64_t spm) {
     int64_t column;
-    const struct value *y = &v->ram[ram];
-    if (!query_column(v, v->a.y, spm, &column))
-        return wrong(v, "it stores to a place that is not y of its queries");
-    column -= query_head(v);
-    if (y->tag != Y || y->index != column)
-        return wrong(v, "it stores a word that is not this column of y");
+    const struct value *x = &v->ram[ram];
+    const struct bf_operand *to = v->a.ends ? v->a.y : v->a.state;
+    if (!query_column(v, to, spm, &column))
+        return wrong(v, "it stores to a place that is not of its queries");
+    column -= query_head(v, to);
+    if (x->tag != (v->a.ends ? Y : KEEP) || x->index != column)
+        return wrong(v, "it stores a word that is not this column");
     if (v->stored[column / 64] >> column % 64 & 1)
         return wrong(v, "it stores a column twice");
     v->stored[column / 64] |= UINT64_C(1) << column % 64;
@@ -235,13 +253,12 @@ struct operands {
     struct value a, b, c;
 };
 
-/* One lane of a weight word. */
+/* One lane of a weight word: a column of a key, a sample of a mask. */
 static struct value weight_lane(const struct verify *v, int64_t lane) {
-    const struct value *word = &v->weights[lane / v->a.lanes % v->map->machine.weight_half];
-    struct value x = *word;
+    struct value x = v->weights[lane / v->a.lanes % v->map->machine.weight_half];
     x.column += lane % v->a.lanes;
-    if (word->tag == LANE_MASK)
-        x.index += lane % v->a.lanes;
+    if (x.tag == LANE_MASK && x.column != (v->a.mask->buffer->samples > 1 ? v->sample : 0))
+        x.masks = 8;
     return x;
 }
 
@@ -255,11 +272,18 @@ static bool constant(const struct value *x, int which) {
 
 /* A factor of "visible": which mask. 0: none. */
 static unsigned mask_of(const struct value *x) {
-    return is(x, LANE_MASK)   ? 1
-           : is(x, ROW_MASK)  ? 2
-           : is(x, POSITIONS) ? 4
-           : is(x, VISIBLE)   ? x->masks
-                              : 0;
+    switch (x->tag) {
+    case LANE_MASK:
+        return 1 | x->masks;
+    case ROW_MASK:
+        return 2;
+    case POSITIONS:
+        return 4;
+    case VISIBLE:
+        return x->masks;
+    default:
+        return 0;
+    }
 }
 
 /* + q[c] k[key][c]. */
@@ -328,6 +352,28 @@ static bool whole_score(const struct verify *v, const struct value *x) {
     return is(x, SCORE) && full(x, v->a.columns) && x->masks == wanted_masks(v);
 }
 
+/* Whether the state before is in x, where there is one. */
+static bool joined(const struct verify *v, const struct value *x) {
+    return v->a.begins || x->joined;
+}
+
+/* x (times the scale), then x less that, to the two words of the state after. */
+static const char *keep(const struct verify *v, const struct operands *o, const struct bf_cal *cal,
+                        struct value *d) {
+    bool whole = is(&o->a, WHOLE_MAXIMUM) || full(&o->a, v->a.keys);
+    int64_t column = is(&o->a, WHOLE_MAXIMUM) ? 0 : is(&o->a, SUM) ? 2 : 4 + 2 * o->a.index;
+    if (!(is(&o->a, WHOLE_MAXIMUM) || is(&o->a, SUM) || is(&o->a, OUT)) || !whole ||
+        !joined(v, &o->a))
+        return "it keeps what is not whole";
+    *d = (struct value){.tag = KEEP, .index = column};
+    if (is(&o->c, ZERO))
+        return NULL;
+    d->index++;
+    return is(&o->c, KEEP) && o->c.index == column && cal->negate_addend
+               ? NULL
+               : "it keeps parts of two numbers";
+}
+
 static const char *by_constant(const struct verify *v, const struct operands *o,
                                const struct bf_cal *cal, struct value *d) {
     *d = o->a;
@@ -336,13 +382,25 @@ static const char *by_constant(const struct verify *v, const struct operands *o,
         return cal->negate_product ? NULL : "the maximum begins above the scores";
     }
     if (constant(&o->b, BF_CONST_HIGH) && is(&o->a, MAXIMUM) && is(&o->c, ZERO)) {
-        d->tag = SCALED;
+        *d = (struct value){.tag = SCALED};
         return full(&o->a, v->a.keys) ? NULL : "the maximum is not over all keys";
     }
     if (constant(&o->b, BF_CONST_HIGH) && whole_score(v, &o->a) && is(&o->c, SCALED)) {
         d->tag = X_FIRST;
+        if (v->a.state && o->c.index != BF_CONST_SHRINK)
+            return "the maximum is not the one of all parts so far";
         return cal->negate_addend ? NULL : "the maximum is not subtracted";
     }
+    if (constant(&o->b, BF_CONST_EPSILON) && is(&o->a, SCALED) && is(&o->c, SCALED)) {
+        d->tag = LOG2;
+        return NULL;
+    }
+    if (constant(&o->b, BF_CONST_SHRINK) && is(&o->a, WHOLE_MAXIMUM) && is(&o->c, WHOLE_MAXIMUM)) {
+        *d = (struct value){.tag = SCALED, .index = BF_CONST_SHRINK};
+        return cal->negate_product && joined(v, &o->a) ? NULL : "it is not the whole maximum";
+    }
+    if (constant(&o->b, BF_CONST_SCALE))
+        return keep(v, o, cal, d);
     if (constant(&o->b, BF_CONST_EPSILON) && is(&o->a, X_FIRST) && is(&o->c, X_FIRST)) {
         d->tag = X;
         return o->a.index == o->c.index ? NULL : "two keys' scores are mixed";
@@ -351,7 +409,7 @@ static const char *by_constant(const struct verify *v, const struct operands *o,
 }
 
 static const char *by_inverse(const struct verify *v, const struct operands *o, struct value *d) {
-    if (!is(&o->a, OUT) || !full(&o->a, v->a.keys))
+    if (!is(&o->a, OUT) || !full(&o->a, v->a.keys) || !joined(v, &o->a))
         return "what is divided by the sum is not the sum over all keys";
     *d = (struct value){.tag = is(&o->b, INVERSE_LOW) ? FIRST_Y : Y, .index = o->a.index};
     if (is(&o->b, INVERSE_LOW))
@@ -359,8 +417,43 @@ static const char *by_inverse(const struct verify *v, const struct operands *o, 
     return is(&o->c, FIRST_Y) && o->c.index == o->a.index ? NULL : "two columns of y are mixed";
 }
 
+/* A x 1 + C, of the state. NULL and NOTHING: it is not of the state. */
+static const char *add_state(const struct verify *v, const struct operands *o,
+                             const struct bf_cal *cal, struct value *d) {
+    *d = (struct value){.tag = NOTHING};
+    if (is(&o->a, STATE) && is(&o->c, ZERO)) {
+        *d = (struct value){.tag = STATE_HALF, .index = o->a.index};
+        return o->a.index % 2 == 0 ? NULL : "a number of the state begins with its second word";
+    }
+    if (is(&o->a, STATE)) {
+        *d = (struct value){.tag = STATE_SUM, .index = o->c.index / 2};
+        return is(&o->c, STATE_HALF) && o->a.index == o->c.index + 1
+                   ? NULL
+                   : "two numbers of the state are mixed";
+    }
+    if (is(&o->a, STATE_SUM)) {
+        *d = (struct value){.tag = DIFFERENCE};
+        return o->a.index == 0 && is(&o->c, WHOLE_MAXIMUM) && o->c.joined && cal->negate_addend
+                   ? NULL
+                   : "it compares what are no maxima";
+    }
+    if (is(&o->a, DIFFERENCE)) {
+        *d = (struct value){.tag = SHIFT};
+        return constant(&o->c, BF_CONST_TEN) ? NULL : "the scale of the state is not undone";
+    }
+    if (is(&o->a, WHOLE_MAXIMUM))
+        return keep(v, o, cal, d);
+    if (constant(&o->a, BF_CONST_SCALE) && is(&o->c, ZERO))
+        *d = o->a;
+    return NULL;
+}
+
 /* A x 1 + C. */
-static const char *add(const struct operands *o, const struct bf_cal *cal, struct value *d) {
+static const char *add(const struct verify *v, const struct operands *o, const struct bf_cal *cal,
+                       struct value *d) {
+    const char *reason = add_state(v, o, cal, d);
+    if (reason || !is(d, NOTHING))
+        return reason;
     *d = o->a;
     if (is(&o->a, EXP) && is(&o->c, ZERO)) {
         d->tag = P;
@@ -374,8 +467,10 @@ static const char *add(const struct operands *o, const struct bf_cal *cal, struc
         add_member(d, o->a.index);
         return NULL;
     }
-    if (is(&o->a, SUM) && (is(&o->c, SUM) || is(&o->c, ZERO)))
+    if (is(&o->a, SUM) && (is(&o->c, SUM) || is(&o->c, ZERO))) {
+        d->joined |= o->c.joined;
         return add_set(d, &o->c) ? NULL : "a key is summed twice";
+    }
     if (is(&o->a, INVERSE) && is(&o->c, ZERO)) {
         d->tag = INVERSE_HIGH;
         return NULL;
@@ -398,7 +493,7 @@ static const char *multiply_add(const struct verify *v, const struct bf_cal *cal
         return is(&o->a, FLOOR) && is(&o->c, ZERO) ? NULL : "it halves what is no first maximum";
     }
     if (cal->b_kind == BF_B_CONST)
-        return add(o, cal, d);
+        return add(v, o, cal, d);
     if (is(&o->b, K))
         return score(v, o, d);
     if (is(&o->b, V))
@@ -410,11 +505,21 @@ static const char *multiply_add(const struct verify *v, const struct bf_cal *cal
     return by_constant(v, o, cal, d);
 }
 
-static const char *maximum(const struct verify *v, const struct operands *o, struct value *d) {
+static const char *maximum(const struct verify *v, const struct operands *o,
+                           const struct bf_cal *cal, struct value *d) {
     *d = o->a;
     if (is(&o->a, SUM)) {
         d->tag = BOUNDED;
-        return o->c.tag == CONSTANT && o->c.index < 0 ? NULL : "the sum is bounded by no 1";
+        return constant(&o->c, v->a.state ? BF_CONST_HALF : -1) ? NULL : "the sum has no bound";
+    }
+    if (is(&o->a, INTEGER)) {
+        d->tag = WHOLE_MAXIMUM;
+        return constant(&o->c, BF_CONST_BIG) && cal->negate_addend ? NULL
+                                                                   : "the maximum has no bound";
+    }
+    if (is(&o->a, WHOLE_MAXIMUM)) {
+        d->joined = true;
+        return is(&o->c, STATE_SUM) && o->c.index == 0 ? NULL : "it is not the maximum before";
     }
     if (!is(&o->a, MAXIMUM))
         return "it takes the maximum of other things than scores";
@@ -433,16 +538,30 @@ static const char *operate(const struct verify *v, const struct bf_cal *cal,
     case BF_CAL_FMA:
         return multiply_add(v, cal, o, d);
     case BF_CAL_MAX:
-        return maximum(v, o, d);
+        return maximum(v, o, cal, d);
     case BF_CAL_EXP2:
         d->tag = EXP;
         return is(&o->a, X) ? NULL : "the exponential of what is no score less the maximum";
     case BF_CAL_RCP:
         d->tag = INVERSE;
-        return is(&o->a, BOUNDED) && full(&o->a, v->a.keys) ? NULL : "the sum is not over all keys";
+        return is(&o->a, BOUNDED) && full(&o->a, v->a.keys) && joined(v, &o->a)
+                   ? NULL
+                   : "the sum is not over all keys";
+    case BF_CAL_CVTI:
+        d->tag = INTEGER_BITS;
+        return is(&o->a, LOG2) ? NULL : "it makes an integer of what is no maximum";
+    case BF_CAL_CVTF:
+        d->tag = INTEGER;
+        return is(&o->a, INTEGER_BITS) ? NULL : "it reads what is no integer";
+    case BF_CAL_LDEXP:
+        *d = (struct value){
+            .tag = o->a.index == 1 ? SUM : OUT, .index = o->a.index - 2, .joined = true};
+        return is(&o->a, STATE_SUM) && o->a.index > 0 && is(&o->c, SHIFT)
+                   ? NULL
+                   : "it shifts what is no sum of the state";
     case BF_CAL_STLO:
     case BF_CAL_STHI:
-        d->tag = cal->op == BF_CAL_STLO ? LOW : HIGH_HALF;
+        d->tag = cal->op == BF_CAL_STLO ? LOW : HIGH;
         return whole_score(v, &o->a) ? NULL : "a score is kept that is not whole";
     case BF_CAL_LDLO:
         *d = o->c;
@@ -451,7 +570,7 @@ static const char *operate(const struct verify *v, const struct bf_cal *cal,
         const struct value *low = &v->acc[cal->acc];
         *d = o->c;
         d->tag = SCORE;
-        return is(&o->c, HIGH_HALF) && is(low, LOW) && low->index == o->c.index
+        return is(&o->c, HIGH) && is(low, LOW) && low->index == o->c.index
                    ? NULL
                    : "halves of two scores are joined";
     }
@@ -568,9 +687,9 @@ static bool run_job(struct verify *v) {
         if (!run_phase(v))
             return false;
     v->id = BF_FIRST_STORE;
-    for (int64_t c = 0; c < v->a.columns; c++)
+    for (int64_t c = 0; c < (v->a.ends ? v->a.columns : 4 + 2 * v->a.columns); c++)
         if (!(v->stored[c / 64] >> c % 64 & 1))
-            return wrong(v, "a column of y is never stored");
+            return wrong(v, "a column is never stored");
     return true;
 }
 

@@ -156,6 +156,26 @@ static void on_any_machine(void **state) {
     }
 }
 
+/* More keys than a PE has room for: parts, whose results are joined. */
+static void in_parts(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    run(&(struct shape){64, 128, 4, 4, 32, 1, NONE, false, 0, 1}, &m);
+    run(&(struct shape){64, 128, 4, 4, 32, 1, NONE, false, 0, 6}, &m);
+    run(&(struct shape){32, 197, 4, 2, 64, 2, NONE, false, 0, 1}, &m);
+    run(&(struct shape){128, 128, 4, 4, 16, 1, NONE, false, 16, 1}, &m);
+    run(&(struct shape){128, 128, 4, 4, 16, 1, NONE, true, 32, 1}, &m);
+    run(&(struct shape){30, 300, 2, 2, 24, 3, KEYS, false, 0, 1}, &m);
+    run(&(struct shape){80, 80, 2, 2, 32, 1, PAIRS, true, 0, 1}, &m);
+    run(&(struct shape){16, 1000, 1, 1, 16, 1, NONE, false, 0, 1}, &m);
+    run(&(struct shape){16, 200, 2, 2, 16, 1, KEYS, false, 0, 0}, &m);
+    run(&(struct shape){16, 200, 2, 2, 16, 1, KEYS, false, 0, 500}, &m);
+    for (unsigned lanes = 4; lanes <= 32; lanes *= 2) {
+        m = machine_of(lanes);
+        run(&(struct shape){40, 150, 2, 2, 32, 1, KEYS, false, 0, 1}, &m);
+    }
+}
+
 /* Scores far beyond the range of exp, and equal ones. */
 static void with_any_scores(void **state) {
     (void)state;
@@ -248,6 +268,7 @@ int main(void) {
         cmocka_unit_test(with_masks),
         cmocka_unit_test(of_any_size),
         cmocka_unit_test(on_any_machine),
+        cmocka_unit_test(in_parts),
         cmocka_unit_test(with_any_scores),
         cmocka_unit_test(in_cycles),
         cmocka_unit_test(faults_are_caught),
