@@ -114,16 +114,18 @@ static void join_sum(struct bf_attention_build *b, int64_t to, int64_t word) {
     fma_acc(b, to, ram(BF_CLASS_OWN, word + 1), acc(to));
 }
 
-static void split_sum(struct bf_attention_build *b, int64_t from, int64_t word,
-                      const struct source *scale) {
-    struct bf_cal *high = fma_ram(b, ram(BF_CLASS_OWN, word), acc(from), zero());
-    if (scale)
-        by_word(high, *scale);
-    struct bf_cal *low =
-        fma_ram(b, ram(BF_CLASS_OWN, word + 1), acc(from), ram(BF_CLASS_OWN, word));
-    low->negate_addend = true;
-    if (scale)
-        by_word(low, *scale);
+/* Numbers from accumulators `from` .. on; all first words before the second ones, which read them.
+ */
+static void split_sums(struct bf_attention_build *b, int64_t from, int64_t count, int64_t word,
+                       const struct source *scale) {
+    for (int64_t u = 0; u < 2 * count; u++) {
+        struct source high = ram(BF_CLASS_OWN, word + u % count * 2);
+        struct source to = ram(BF_CLASS_OWN, word + u % count * 2 + u / count);
+        struct bf_cal *cal = fma_ram(b, to, acc(from + u % count), u < count ? zero() : high);
+        cal->negate_addend = u >= count;
+        if (scale)
+            by_word(cal, *scale);
+    }
 }
 
 static void join(struct bf_attention_build *b, enum bf_cal_op half, int64_t to,
@@ -392,7 +394,7 @@ static void scale_maximum(struct bf_attention_build *b) {
     if (!b->a.begins)
         join_maxima(b);
     if (!b->a.ends)
-        split_sum(b, SCALED, b->a.state_words, NULL);
+        split_sums(b, SCALED, 1, b->a.state_words, NULL);
     struct bf_cal *shrink = fma_acc(b, SCALED, acc(SCALED), acc(SCALED));
     by_word(shrink, constant(b, BF_CONST_SHRINK));
     shrink->negate_product = true;
@@ -427,7 +429,7 @@ static void end_sum(struct bf_attention_build *b) {
         invert_sum(b);
     } else {
         struct source scale = constant(b, BF_CONST_SCALE);
-        split_sum(b, SUM, b->a.state_words + 2, &scale);
+        split_sums(b, SUM, 1, b->a.state_words + 2, &scale);
         fma_ram(b, ram(BF_CLASS_FIXED, b->a.inverse), scale, zero());
         d.target[0] = (uint8_t)b->store;
         bf_attention_store(b, b->a.state, b->a.chunks, b->a.chunks, 0, 0, 4, b->a.state_words);
@@ -509,8 +511,7 @@ static void finish_columns(struct bf_attention_build *b, const struct column_run
         bf_attention_store(b, b->a.y, r->first, r->last, r->column, r->step, r->count,
                            b->a.y_words);
     } else {
-        for (int64_t u = 0; u < r->count; u++)
-            split_sum(b, u, b->a.y_words + 2 * u, &scale);
+        split_sums(b, 0, r->count, b->a.y_words, &scale);
         bf_attention_store(b, b->a.state, r->first, r->last, 4 + 2 * r->column, 2 * r->step,
                            2 * r->count, b->a.y_words);
     }
