@@ -138,6 +138,12 @@ enum bf_kernel_kind {
     BF_KERNEL_DENSE,     /* inputs: x; params: weight, bias? */
     BF_KERNEL_ROWS,      /* inputs, params, steps: pointwise operators and reductions along one axis */
     BF_KERNEL_ATTENTION, /* inputs: q, k, v, mask?; attrs heads, kv_heads, causal, window (-1: none) */
+    /* inputs: x; params: weight [blocks, out, in], bias?; attr blocks: output o of block b is column
+     * o x blocks + b */
+    BF_KERNEL_BLOCK_DENSE,
+    /* inputs: x; params: twiddle [out tiles, in tiles, 1, ..], bias?; attrs tile, increasing */
+    BF_KERNEL_BLOCK_BUTTERFLY,
+    BF_KERNEL_TRANSPOSE, /* inputs: x; outputs: rows and columns of x swapped, sample by sample */
     BF_KERNEL_COPY,      /* by DMA alone: inputs: ids, params: table (gather), or one input (copy) */
 };
 

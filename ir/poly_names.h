@@ -5,8 +5,9 @@
 /* In the order of enum bf_buffer_kind. */
 static const char *const bf_buffer_words[] = {"input", "output", "param", "temp"};
 /* enum bf_kernel_kind */
-static const char *const bf_kernel_words[] = {"butterfly", "fft",       "dense",
-                                              "rows",      "attention", "copy"};
+static const char *const bf_kernel_words[] = {
+    "butterfly",   "fft",             "dense",     "rows", "attention",
+    "block_dense", "block_butterfly", "transpose", "copy"};
 /* enum bf_lane_axis */
 static const char *const bf_lane_words[] = {"rows", "cols"};
 /* enum bf_stmt_kind */

@@ -216,9 +216,39 @@ static bool check_copy(struct verifier *v) {
            wrong(v, "a copy changes the number of elements", out->buffer->name);
 }
 
+/* Every block takes its columns of x and gives its columns of the result. */
+static bool check_block_dense(struct verifier *v) {
+    const struct bf_kernel_param *weight = bf_kernel_find_param(v->kernel, "weight");
+    int64_t blocks = bf_ints_get(&v->kernel->attrs, "blocks");
+    if (!weight || weight->view.rank != 3 || blocks != weight->view.extent[0])
+        return wrong(v, "a parameter is missing or has another shape", "weight");
+    return (v->kernel->inputs.data[0].cols == blocks * weight->view.extent[2] &&
+            v->kernel->outputs.data[0].cols == blocks * weight->view.extent[1]) ||
+           wrong(v, "the blocks are not the columns", "blocks");
+}
+
+static bool check_block_butterfly(struct verifier *v) {
+    const struct bf_kernel_param *twiddle = bf_kernel_find_param(v->kernel, "twiddle");
+    int64_t tile = bf_ints_get(&v->kernel->attrs, "tile");
+    if (!twiddle || twiddle->view.rank != 7 || tile < 2 || tile != 2 * twiddle->view.extent[4])
+        return wrong(v, "a parameter is missing or has another shape", "twiddle");
+    return (v->kernel->inputs.data[0].cols == tile * twiddle->view.extent[1] &&
+            v->kernel->outputs.data[0].cols == tile * twiddle->view.extent[0]) ||
+           wrong(v, "the tiles are not the columns", "tile");
+}
+
+static bool check_transpose(struct verifier *v) {
+    const struct bf_operand *x = &v->kernel->inputs.data[0], *y = &v->kernel->outputs.data[0];
+    return (x->rows == y->cols && x->cols == y->rows &&
+            x->buffer->samples == y->buffer->samples) ||
+           wrong(v, "the result is no transposition of the input", y->buffer->name);
+}
+
 static bool check_kind(struct verifier *v) {
     static const char *const dense[] = {"exponent", NULL};
     static const char *const attention[] = {"heads", "kv_heads", "causal", "window", NULL};
+    static const char *const block_dense[] = {"blocks", NULL};
+    static const char *const block_butterfly[] = {"tile", "increasing", NULL};
     switch (v->kernel->kind) {
     case BF_KERNEL_BUTTERFLY:
     case BF_KERNEL_FFT:
@@ -229,6 +259,12 @@ static bool check_kind(struct verifier *v) {
     case BF_KERNEL_ATTENTION:
         return has_attrs(v, attention) &&
                (v->kernel->inputs.count >= 3 || wrong(v, "an input is missing", "q, k, v"));
+    case BF_KERNEL_BLOCK_DENSE:
+        return has_attrs(v, block_dense) && check_block_dense(v);
+    case BF_KERNEL_BLOCK_BUTTERFLY:
+        return has_attrs(v, block_butterfly) && check_block_butterfly(v);
+    case BF_KERNEL_TRANSPOSE:
+        return check_transpose(v);
     case BF_KERNEL_ROWS:
         return v->kernel->steps.count || wrong(v, "there are no steps", "step");
     case BF_KERNEL_COPY:

@@ -27,6 +27,8 @@ static const struct {
     {"tensor", recipe_tensor},       {"butterfly", bf_recipe_butterfly},
     {"twiddle", bf_recipe_twiddle},  {"dense", bf_recipe_dense},
     {"rows", bf_recipe_rows},        {"attention", bf_recipe_attention},
+    {"block_dense", bf_recipe_block_dense},
+    {"block_butterfly", bf_recipe_block_butterfly},
 };
 
 double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,

@@ -29,6 +29,23 @@ struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_op
                                       struct bf_operand y, const struct bf_param_view *weight,
                                       const struct bf_param_view *bias);
 
+/* Columns fall into blocks: block b of x gives, for each output o, column o x blocks + b of y. weight
+ * [blocks, out, in] (Monarch's factors: Dao et al., 2022), bias [out x blocks] or NULL. */
+struct bf_poly_kernel *bf_build_block_dense(const struct bf_build *build, struct bf_operand x,
+                                            struct bf_operand y, const struct bf_param_view *weight,
+                                            const struct bf_param_view *bias);
+
+/* Tile o of y is the sum over i of the butterfly [o, i] of tile i of x, plus bias (NULL: none).
+ * Twiddle [out tiles, in tiles, 1, m, tile/2, 2, 2]. */
+struct bf_poly_kernel *bf_build_block_butterfly(const struct bf_build *build, struct bf_operand x,
+                                                struct bf_operand y,
+                                                const struct bf_param_view *twiddle,
+                                                const struct bf_param_view *bias, bool increasing);
+
+/* y = x with rows and columns swapped, sample by sample. */
+struct bf_poly_kernel *bf_build_transpose(const struct bf_build *build, struct bf_operand x,
+                                          struct bf_operand y);
+
 /* softmax(q k^T / sqrt(d) + mask) v, head by head; mask NULL, or a buffer of 0 and 1 a key. */
 struct bf_poly_kernel *bf_build_attention(const struct bf_build *build, struct bf_operand q,
                                           struct bf_operand k, struct bf_operand v,

@@ -195,9 +195,8 @@ struct bf_build bf_select_build(struct bf_select *select, const struct bf_op *op
     return (struct bf_build){select->poly, what, op->loc};
 }
 
-/* A COPY kernel between two operands with as many elements. */
-static void add_copy(struct bf_select *select, const struct bf_op *op, struct bf_operand from,
-                     struct bf_operand to) {
+void bf_select_add_copy(struct bf_select *select, const struct bf_op *op, struct bf_operand from,
+                        struct bf_operand to) {
     struct bf_build build = bf_select_build(select, op);
     struct bf_poly_kernel *kernel = bf_poly_add_kernel(select->poly, BF_KERNEL_COPY);
     kernel->what = build.what;
@@ -222,7 +221,7 @@ bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf
     buffer->exponent = from->exponent;
     buffer->loc = op->loc;
     struct bf_operand to = bf_operand_whole(buffer);
-    add_copy(select, op, *operand, to);
+    bf_select_add_copy(select, op, *operand, to);
     *operand = to;
     return true;
 }
@@ -232,7 +231,7 @@ static bool select_reshape(struct bf_select *select, const struct bf_op *op) {
     struct bf_operand from;
     if (!bf_select_operand(select, bf_op_arg(op, "x"), &from))
         return false;
-    add_copy(select, op, from, bf_select_result(select, &op->result));
+    bf_select_add_copy(select, op, from, bf_select_result(select, &op->result));
     return true;
 }
 
@@ -251,7 +250,7 @@ static bool select_concat(struct bf_select *select, const struct bf_op *op) {
         *(columns ? &to.col : &to.row) = at;
         *(columns ? &to.cols : &to.rows) = columns ? from.cols : from.rows;
         at += columns ? from.cols : from.rows;
-        add_copy(select, op, from, to);
+        bf_select_add_copy(select, op, from, to);
     }
     return true;
 }
@@ -401,6 +400,14 @@ static bool select_op(struct bf_select *select, const struct bf_op *op) {
     case BF_OP_LINEAR:
     case BF_OP_BUTTERFLY:
         return select_linear(select, op);
+    case BF_OP_MONARCH:
+        return bf_select_monarch(select, op);
+    case BF_OP_BLOCK_BUTTERFLY:
+        return bf_select_block_butterfly(select, op);
+    case BF_OP_TRANSPOSE:
+        return bf_select_transpose(select, op);
+    case BF_OP_FFT_COMPRESS:
+        return bf_select_fft_compress(select, op);
     case BF_OP_FOURIER:
         return select_fourier(select, op);
     case BF_OP_FFT:

@@ -25,6 +25,16 @@ bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf
 struct bf_operand bf_select_result(struct bf_select *select, const struct bf_value *value);
 struct bf_build bf_select_build(struct bf_select *select, const struct bf_op *op);
 
+/* A COPY kernel between two operands with as many elements, row-major. */
+void bf_select_add_copy(struct bf_select *select, const struct bf_op *op, struct bf_operand from,
+                        struct bf_operand to);
+
+/* select_blocks.c */
+bool bf_select_monarch(struct bf_select *select, const struct bf_op *op);
+bool bf_select_block_butterfly(struct bf_select *select, const struct bf_op *op);
+bool bf_select_transpose(struct bf_select *select, const struct bf_op *op);
+bool bf_select_fft_compress(struct bf_select *select, const struct bf_op *op);
+
 /* select_rows.c: elementwise operators, row operators and reductions. */
 bool bf_select_rows(struct bf_select *select, const struct bf_op *op);
 /* A pointwise kernel that copies a value to the output's buffer. */

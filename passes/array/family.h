@@ -1,5 +1,5 @@
 /* family.h - what each family of kernels supplies to the map passes. One file (or two) a family:
- * stages.c (butterfly, fft), dense.c, rows.c, attention.c. */
+ * stages.c (butterfly, fft), dense.c, rows.c, attention.c, block_dense.c, block_butterfly.c, transpose.c. */
 #ifndef BF_PASSES_ARRAY_FAMILY_H
 #define BF_PASSES_ARRAY_FAMILY_H
 
@@ -20,7 +20,7 @@ struct bf_family {
 };
 
 extern const struct bf_family bf_family_butterfly, bf_family_fft, bf_family_dense, bf_family_rows,
-    bf_family_attention;
+    bf_family_attention, bf_family_block_dense, bf_family_block_butterfly, bf_family_transpose;
 
 /* NULL for COPY kernels, which are DMA alone. */
 const struct bf_family *bf_family_of(enum bf_kernel_kind kind);

@@ -17,6 +17,12 @@ const struct bf_family *bf_family_of(enum bf_kernel_kind kind) {
         return &bf_family_rows;
     case BF_KERNEL_ATTENTION:
         return &bf_family_attention;
+    case BF_KERNEL_BLOCK_DENSE:
+        return &bf_family_block_dense;
+    case BF_KERNEL_BLOCK_BUTTERFLY:
+        return &bf_family_block_butterfly;
+    case BF_KERNEL_TRANSPOSE:
+        return &bf_family_transpose;
     case BF_KERNEL_COPY:
         break;
     }

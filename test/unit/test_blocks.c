@@ -1,0 +1,221 @@
+/* test_blocks.c - Monarch matrices, block butterflies, transposition and FFT compression, through
+ * all passes onto the devices, against the interpreter. */
+#define _POSIX_C_SOURCE 200809L
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "test/unit/compile.h"
+
+/* Limits of the relative error, of a sum that is rounded once, and of one whose terms went through
+ * log2(tile) roundings or a transform and its inverse (the reference cases have 1.1e-3 and 1.4e-3).
+ */
+static const double once = 4e-4, stages = 8e-4, transforms = 1e-3;
+
+static struct bf_net *begin(struct bf_value **x, unsigned rank, const int64_t *dims) {
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_net *net = bf_net_create("blocks");
+    *x = bf_net_add_input(net, "x", bf_type_make(BF_F16, rank, dims), (struct bf_loc){0}, &diags);
+    assert_non_null(*x);
+    return net;
+}
+
+static struct bf_value *add(struct bf_net *net, enum bf_op_kind kind, struct bf_value *x,
+                            const struct bf_attrs *attrs) {
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_value *y =
+        bf_net_add_op(net, kind, &x, 1, attrs, "block", (struct bf_loc){0}, &diags);
+    assert_non_null(y);
+    return y;
+}
+
+static void run(struct bf_net *net, struct bf_value *y, const struct bf_machine *machine,
+                int64_t batch, const struct bf_device *device, double limit) {
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct compiled c;
+    struct bf_stats *stats = NULL;
+    assert_true(bf_net_add_output(net, "y", y, (struct bf_loc){0}, &diags));
+    assert_true(compile_net(&c, net, machine, batch, 1));
+    const struct bf_type *type = &net->inputs.data[0]->type;
+    double *inputs[] = {random_tensor(bf_type_elements(type) * batch, 7)};
+    double error = run_net(&c, net, device, inputs, 0, &stats);
+    if (getenv("SHOW"))
+        for (size_t k = 0; k < c.map->program->launch_count; k++)
+            printf("error %g, plan %zu of %zu: %llu cycles\n", error, k, c.map->plans.count,
+                   (unsigned long long)stats->kernels[c.map->program->launches[k].kernel].cycles);
+    if (!(error < limit)) {
+        struct bf_text text = {0};
+        bf_net_print(net, &text);
+        fail_msg("batch %lld on '%s' with %u lanes: error %g in\n%s", (long long)batch,
+                 machine->name, machine->lanes, error, text.data);
+    }
+    bf_stats_free(c.map->program, stats);
+    free(inputs[0]);
+    compiled_free(&c);
+    bf_net_free(net);
+}
+
+static struct bf_machine machine_of(unsigned lanes, unsigned rows, unsigned cols) {
+    struct bf_machine m = bf_machine_default();
+    m.lanes = lanes;
+    m.rows = rows;
+    m.cols = cols;
+    return m;
+}
+
+/* ---- monarch ---- */
+
+static void monarch(int64_t tokens, int64_t r, bool bias, int64_t batch,
+                    const struct bf_machine *machine, const struct bf_device *device) {
+    struct bf_value *x;
+    struct bf_net *net = begin(&x, 2, (int64_t[]){tokens, r * r});
+    struct bf_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    bf_attrs_set_bool(&attrs, BF_OP_MONARCH, "bias", bias);
+    run(net, add(net, BF_OP_MONARCH, x, &attrs), machine, batch, device, once);
+}
+
+static void monarch_of_any_size(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16, 4, 4);
+    static const int64_t r[] = {1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 20, 31};
+    monarch(32, 16, true, 1, &m, &bf_device_sim);
+    for (size_t i = 0; i < sizeof r / sizeof *r; i++)
+        monarch(7 + (int64_t)i * 5, r[i], i % 2, 1 + (int64_t)i % 3, &m, &bf_device_ref);
+    monarch(1, 6, true, 5, &m, &bf_device_ref);
+}
+
+static void monarch_on_any_machine(void **state) {
+    (void)state;
+    for (unsigned v = 4; v <= 32; v *= 2) {
+        struct bf_machine m = machine_of(v, 2, 1);
+        monarch(40, 9, true, 1, &m, &bf_device_ref);
+        m = machine_of(v, 8, 8);
+        monarch(40, 12, true, 2, &m, &bf_device_ref);
+        m = machine_of(v, 1, 1);
+        m.accumulators = 2;
+        m.data_ram = 64;
+        monarch(24, 11, true, 1, &m, &bf_device_sim);
+    }
+}
+
+/* ---- block butterflies ---- */
+
+static void butterfly(int64_t tokens, int64_t in, int64_t out, int64_t tile, bool increasing,
+                      int64_t batch, const struct bf_machine *machine,
+                      const struct bf_device *device) {
+    struct bf_value *x;
+    struct bf_net *net = begin(&x, 2, (int64_t[]){tokens, in});
+    struct bf_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    bf_attrs_set_int(&attrs, BF_OP_BLOCK_BUTTERFLY, "out", out);
+    bf_attrs_set_int(&attrs, BF_OP_BLOCK_BUTTERFLY, "tile", tile);
+    bf_attrs_set_bool(&attrs, BF_OP_BLOCK_BUTTERFLY, "increasing", increasing);
+    bf_attrs_set_bool(&attrs, BF_OP_BLOCK_BUTTERFLY, "bias", increasing);
+    run(net, add(net, BF_OP_BLOCK_BUTTERFLY, x, &attrs), machine, batch, device, stages);
+}
+
+static void butterflies_of_any_size(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16, 4, 4);
+    butterfly(32, 256, 256, 32, true, 1, &m, &bf_device_sim);
+    for (int64_t tile = 2; tile <= 64; tile *= 2) {
+        butterfly(20, tile, tile, tile, true, 1, &m, &bf_device_ref);
+        butterfly(20, 2 * tile, 3 * tile, tile, false, 1, &m, &bf_device_ref);
+        butterfly(33, 3 * tile, 2 * tile, tile, true, 2, &m, &bf_device_ref);
+        butterfly(17, 4 * tile, 17 * tile, tile, true, 1, &m, &bf_device_ref);
+        butterfly(1, 5 * tile, 5 * tile, tile, false, 3, &m, &bf_device_ref);
+    }
+    butterfly(16, 1024, 64, 32, true, 1, &m, &bf_device_ref);
+}
+
+static void butterflies_on_any_machine(void **state) {
+    (void)state;
+    for (unsigned v = 4; v <= 32; v *= 2) {
+        struct bf_machine m = machine_of(v, 2, 1);
+        butterfly(40, 48, 32, 16, true, 1, &m, &bf_device_ref);
+        m = machine_of(v, 8, 8);
+        butterfly(40, 48, 64, 8, false, 2, &m, &bf_device_ref);
+        m = machine_of(v, 1, 1);
+        m.accumulators = 2;
+        m.data_ram = 64;
+        butterfly(24, 48, 16, 16, true, 1, &m, &bf_device_sim);
+    }
+}
+
+/* ---- transpose ---- */
+
+static void transpose(unsigned rank, const int64_t *dims, int64_t batch,
+                      const struct bf_machine *machine, const struct bf_device *device) {
+    struct bf_value *x;
+    struct bf_net *net = begin(&x, rank, dims);
+    run(net, add(net, BF_OP_TRANSPOSE, x, NULL), machine, batch, device, 1e-12);
+}
+
+static void transposes(void **state) {
+    (void)state;
+    static const int64_t dims[][3] = {{1, 16, 16}, {1, 128, 400}, {1, 7, 45}, {3, 20, 33},
+                                      {5, 64, 64}, {2, 1, 9},     {2, 9, 1},  {4, 17, 16}};
+    for (unsigned v = 4; v <= 32; v *= 2) {
+        struct bf_machine m = machine_of(v, v == 4 ? 8 : 4, v == 8 ? 1 : 4);
+        for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+            transpose(3, dims[i], 1 + (int64_t)i % 2, &m, &bf_device_ref);
+            if (dims[i][0] == 1)
+                transpose(2, dims[i] + 1, 3, &m, i ? &bf_device_ref : &bf_device_sim);
+        }
+    }
+}
+
+/* ---- fft_compress ---- */
+
+static void compress(int64_t seq, int64_t hidden, int64_t chunk, int64_t keep, const char *mode,
+                     bool inside, int64_t batch, const struct bf_machine *machine,
+                     const struct bf_device *device) {
+    struct bf_value *x;
+    struct bf_net *net = begin(&x, 2, (int64_t[]){seq, hidden});
+    struct bf_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    bf_attrs_set_int(&attrs, BF_OP_FFT_COMPRESS, "chunk", chunk);
+    bf_attrs_set_int(&attrs, BF_OP_FFT_COMPRESS, "keep", keep);
+    bf_attrs_set_string(&attrs, BF_OP_FFT_COMPRESS, "mode", mode);
+    if (inside)
+        x = add(net, BF_OP_TRANSPOSE, add(net, BF_OP_TRANSPOSE, x, NULL), NULL);
+    struct bf_value *y = add(net, BF_OP_FFT_COMPRESS, x, &attrs);
+    run(net, y, machine, batch, device, transforms);
+}
+
+static void compressions(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16, 4, 4);
+    static const char *const modes[] = {"lowpass", "leading"};
+    for (int i = 0; i < 2; i++) {
+        compress(256, 64, 64, 32, modes[i], false, 1, &m, &bf_device_sim);
+        compress(64, 20, 16, 4, modes[i], false, 2, &m, &bf_device_ref);
+        compress(32, 16, 8, 2, modes[i], false, 1, &m, &bf_device_ref);
+        compress(32, 16, 8, 8, modes[i], false, 1, &m, &bf_device_ref);
+        compress(64, 32, 64, 16, modes[i], false, 1, &m, &bf_device_ref);
+    }
+    compress(192, 16, 96, 24, "lowpass", false, 1, &m, &bf_device_ref);
+    compress(60, 16, 20, 6, "leading", true, 2, &m, &bf_device_ref);
+    compress(64, 16, 16, 8, "lowpass", true, 1, &m, &bf_device_ref);
+    compress(32, 16, 8, 1, "leading", false, 1, &m, &bf_device_ref);
+    compress(32, 16, 1, 1, "leading", false, 1, &m, &bf_device_ref);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(monarch_of_any_size),
+        cmocka_unit_test(monarch_on_any_machine),
+        cmocka_unit_test(butterflies_of_any_size),
+        cmocka_unit_test(butterflies_on_any_machine),
+        cmocka_unit_test(transposes),
+        cmocka_unit_test(compressions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
