@@ -37,11 +37,13 @@ static double bias_of(const struct packing *p, int64_t i) {
 static void pack_stage(const struct packing *p, int stmt, unsigned pe, uint16_t *lanes) {
     const struct bf_layout *layout = bf_stage_layout(p->plan, stmt);
     const struct bf_poly_kernel *kernel = p->plan->kernel;
-    struct bf_stage_order order = bf_stage_order(p->plan, stmt);
+    struct bf_stage_order order;
+    if (!bf_stage_order(p->plan, stmt, &order))
+        return;
     int64_t pairs = bf_plan_int(p->plan, "words") / 2, each = bf_stage_lanes(p->plan, stmt);
     for (int64_t k = 0; k < pairs; k++, lanes += each) {
         int64_t digits[BF_MAX_DIGITS];
-        bf_stage_digits(p->plan, layout, pe, bf_stage_word(&order, k), digits);
+        bf_stage_digits(p->plan, layout, pe, bf_stage_weight_word(&order, k), digits);
         int64_t i = bf_stage_index(kernel, digits, BF_READ);
         double m[2][2];
         pair_matrix(p, stmt, i, m);

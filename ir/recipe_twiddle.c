@@ -19,8 +19,8 @@ static void small_angle(double x, double *c, double *s) {
 
 /* cos and sin of 2 pi a / n, 0 <= a < n, folded to the first octant in integers. */
 static void root_of_unity(int64_t a, int64_t n, double *c, double *s) {
-    int64_t eighth = 8 * a / n;         /* octant 0 .. 7 */
-    int64_t rest = 8 * a - eighth * n;  /* 2 pi a / n = (eighth + rest / n) pi / 4 */
+    int64_t eighth = 8 * a / n;        /* octant 0 .. 7 */
+    int64_t rest = 8 * a - eighth * n; /* 2 pi a / n = (eighth + rest / n) pi / 4 */
     bool mirrored = eighth & 1;
     int64_t part = mirrored ? n - rest : rest;
     double cosine, sine;
@@ -31,10 +31,18 @@ static void root_of_unity(int64_t a, int64_t n, double *c, double *s) {
         sine = swap;
     }
     switch (eighth / 2) {
-    case 0: *c = cosine, *s = sine; break;
-    case 1: *c = -sine, *s = cosine; break;
-    case 2: *c = -cosine, *s = -sine; break;
-    default: *c = sine, *s = -cosine; break;
+    case 0:
+        *c = cosine, *s = sine;
+        break;
+    case 1:
+        *c = -sine, *s = cosine;
+        break;
+    case 2:
+        *c = -cosine, *s = -sine;
+        break;
+    default:
+        *c = sine, *s = -cosine;
+        break;
     }
 }
 
@@ -45,25 +53,32 @@ static void pack_root(int64_t a, int64_t n, bool inverse, uint16_t out[2]) {
     out[1] = bf_half_from_double(inverse ? s : -s);
 }
 
-/* Result q of stage i sums operand j times W_M^(j (k + M' q)), where M' and M are the products of the
- * radices before and with stage i, and k is the frequency that the earlier stages have produced. */
+/* Result q of stage i sums operand j times W_M^(j (k + M' q)), where M' and M are the products of
+ * the radices before and with stage i, and k is the frequency that the earlier stages have
+ * produced. */
 static void pack_stage(const struct bf_plan *plan, int stmt, unsigned pe, uint16_t *lanes) {
     const struct bf_poly_kernel *kernel = plan->kernel;
     const struct bf_layout *layout = bf_stage_layout(plan, stmt);
     int acted = kernel->stmts.data[stmt].digit;
     int64_t radix = kernel->digits.data[acted].radix, done = kernel->digits.data[acted].out_weight;
     bool inverse = bf_ints_get(&kernel->attrs, "inverse");
-    struct bf_stage_order order = bf_stage_order(plan, stmt);
-    int64_t count = bf_plan_int(plan, "words") / radix;
-    for (int64_t b = 0; b < count; b++) {
-        int64_t digits[BF_MAX_DIGITS], k = 0;
-        bf_stage_digits(plan, layout, pe, bf_stage_word(&order, b), digits);
-        for (size_t d = 0; d < kernel->digits.count; d++)
-            if (kernel->digits.data[d].out_weight < done && (int)d > acted)
-                k += digits[d] * kernel->digits.data[d].out_weight;
-        for (int64_t q = 0; q < (radix == 2 ? 1 : radix); q++)
-            for (int64_t j = 1; j < radix; j++, lanes += 2)
-                pack_root(j * (k + done * q), done * radix, inverse, lanes);
+    struct bf_stage_order order;
+    if (!bf_stage_order(plan, stmt, &order))
+        return;
+    int64_t bodies = bf_stage_weight_bodies(&order), each = bf_stage_body_weights(&order);
+    for (int64_t b = 0; b < bodies; b++) {
+        for (int64_t q = 0; q < (radix == 2 ? 1 : radix); q++) {
+            for (int64_t u = 0; u < each; u++) {
+                int64_t digits[BF_MAX_DIGITS], k = 0;
+                bf_stage_digits(plan, layout, pe, bf_stage_weight_word(&order, b * each + u),
+                                digits);
+                for (size_t d = 0; d < kernel->digits.count; d++)
+                    if (kernel->digits.data[d].out_weight < done && (int)d > acted)
+                        k += digits[d] * kernel->digits.data[d].out_weight;
+                for (int64_t j = 1; j < radix; j++, lanes += 2)
+                    pack_root(j * (k + done * q), done * radix, inverse, lanes);
+            }
+        }
     }
 }
 

@@ -10,8 +10,8 @@
 
 static int add_digit(struct bf_build build, struct bf_poly_kernel *kernel, const char *name,
                      int64_t radix, int64_t weight, int64_t out_weight) {
-    *bf_push(&kernel->digits) = (struct bf_digit){bf_arena_strdup(&build.poly->arena, name), radix,
-                                                  weight, out_weight};
+    *bf_push(&kernel->digits) =
+        (struct bf_digit){bf_arena_strdup(&build.poly->arena, name), radix, weight, out_weight};
     return (int)kernel->digits.count - 1;
 }
 
@@ -30,9 +30,8 @@ static struct bf_poly_kernel *begin(const struct bf_build *build, enum bf_kernel
 
 static void add_param(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *role,
                       const struct bf_param_view *view) {
-    *bf_push(&kernel->params) =
-        (struct bf_kernel_param){bf_arena_strdup(&build->poly->arena, role),
-                                 bf_poly_view(build->poly, view)};
+    *bf_push(&kernel->params) = (struct bf_kernel_param){bf_arena_strdup(&build->poly->arena, role),
+                                                         bf_poly_view(build->poly, view)};
 }
 
 static void set_attr(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *name,
@@ -67,6 +66,8 @@ struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct b
     set_attr(build, kernel, "blocks", blocks);
     set_attr(build, kernel, "increasing", increasing);
 
+    if (bf_poly_share_structure(poly, kernel))
+        return kernel;
     int s = add_digit(*build, kernel, "s", x.buffer->samples, 1, 1);
     int t = add_digit(*build, kernel, "t", x.rows, 1, 1);
     int j = stacks > 1 ? add_digit(*build, kernel, "j", stacks, 0, INT64_C(1) << m) : -1;
@@ -85,9 +86,8 @@ struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct b
         int k = increasing == (block % 2 == 0) ? stage : m - 1 - stage;
         int acted = top + m - 1 - k;
         uint64_t mask = (whole | bit(j)) & ~bit(acted);
-        struct bf_stmt *stmt =
-            bf_poly_add_stmt(poly, kernel, bf_arena_printf(&poly->arena, "B%d", i), BF_STMT_BPMM,
-                             mask);
+        struct bf_stmt *stmt = bf_poly_add_stmt(
+            poly, kernel, bf_arena_printf(&poly->arena, "B%d", i), BF_STMT_BPMM, mask);
         stmt->digit = acted;
         stmt->block = block;
         stmt->stage = stage;
@@ -106,12 +106,18 @@ struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct b
     return kernel;
 }
 
-/* Prime factors in the order in which the stages run: 2s, then 3s, 5s and up. */
+/* Prime factors in the order in which the stages run, the largest first: early stages need few
+ * different twiddles, and those of a large radix are many. */
 static int factors_of(int64_t n, int64_t factors[64]) {
     int count = 0;
     for (int64_t f = 2; n > 1; f += f == 2 ? 1 : 2)
         for (; n % f == 0; n /= f)
             factors[count++] = f;
+    for (int i = 0; i < count / 2; i++) {
+        int64_t f = factors[i];
+        factors[i] = factors[count - 1 - i];
+        factors[count - 1 - i] = f;
+    }
     return count;
 }
 
@@ -126,8 +132,8 @@ static int half_log2(int64_t r) {
 }
 
 /* Decimation in time. Digit d<s> is the s-th to be transformed: it counts time with weight N / M_s
- * before stage s and frequency with weight M_(s-1) after it, M_s being the product of the first s + 1
- * radices; so the digits of the result are those of the input reversed. */
+ * before stage s and frequency with weight M_(s-1) after it, M_s being the product of the first s +
+ * 1 radices; so the digits of the result are those of the input reversed. */
 struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
                                     const struct bf_operand *re, const struct bf_operand *im,
                                     const struct bf_operand *out_re,
@@ -146,6 +152,8 @@ struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_a
     set_attr(build, kernel, "n", n);
     set_attr(build, kernel, "inverse", inverse);
 
+    if (bf_poly_share_structure(poly, kernel))
+        return kernel;
     int s = add_digit(*build, kernel, "s", re->buffer->samples, 1, 1);
     int t = lanes == BF_LANES_ROWS ? add_digit(*build, kernel, "t", re->rows, 1, 1)
                                    : add_digit(*build, kernel, "c", re->cols, 1, 1);
@@ -170,8 +178,9 @@ struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_a
     int total = out_re->buffer->exponent - re->buffer->exponent, done = 0;
     for (int i = 0; i < m; i++) {
         int acted = top + m - 1 - i;
-        struct bf_stmt *stmt = bf_poly_add_stmt(
-            poly, kernel, bf_arena_printf(&poly->arena, "F%d", i), BF_STMT_FFT, whole & ~bit(acted));
+        struct bf_stmt *stmt =
+            bf_poly_add_stmt(poly, kernel, bf_arena_printf(&poly->arena, "F%d", i), BF_STMT_FFT,
+                             whole & ~bit(acted));
         stmt->digit = acted;
         stmt->stage = i;
         product *= factors[i];

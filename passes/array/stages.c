@@ -1,20 +1,18 @@
 /* stages.c - how butterflies and FFTs lie on the array, up to their RAM regions.
  *
- * divide     one plan a stack; where one pass does not fit, one a pass and set of digits
+ * divide     one plan a stack; where one pass does not fit, passes through the scratchpad, one plan
+ *            a pass and set of digits (stages_passes.c for FFTs)
  * tile       PE groups of 2^g PEs; each works on its own tiles of lanes
- * partition  segments between exchanges:
- *
- *     N = 512, g = 4       PE        local              PE        local
- *     segment 0  B0..B4  d8 d7 d6 d5 | d4 d3 d2 d1 d0
- *     exchange           {d8 d7 d6 d5} <-> {d3 d2 d1 d0}
- *     segment 1  B5..B8                               d3 d2 d1 d0 | d8 d7 d6 d5 d4
- *
- *            A pass through the scratchpad has one segment: its own digits are local, others are
- *            spread over PEs, and the rest number the sets, each a plan of its own.
+ * partition  where the digits are (stages_layout.c)
  * stream     a region a segment (two for an FFT, which can't work in place), the window
  *
- * Numbers of a plan: "stack", "set" (value of the digits that are fixed), "pe_bits" g, "words" a plane
- * and PE, "planes" (2: re, im), "unroll" butterflies a body, and the tiles (passes/array/tiles.h).
+ * Numbers of a plan: "stack", "set" and "pe_bits" g (digits that lie neither on PE digits nor local
+ * have the value of (set << g) + PE), "words" a plane and PE, "planes" (2: re, im), "unroll"
+ * butterflies a body, "shared" (butterflies with equal twiddles read the same lanes), "sorted"
+ * (every stage writes the layout of the next one), "order_in", "order_out" (1: the operand read,
+ * written has the order of the kernel's results), in passes of an FFT "first_digit" and
+ * "last_digit" of its own ones and "copy" (no stage, only a change of place) and "fields" (how many
+ * values the other digits have), and the tiles (passes/array/tiles.h).
  */
 #include "passes/array/stages.h"
 
@@ -23,17 +21,8 @@
 #include "ir/stages.h"
 #include "passes/array/tiles.h"
 
-/* What a kernel's parts are made of. */
-struct shape {
-    const struct bf_poly_kernel *kernel;
-    int top;           /* digit d<m-1>; d<k> is digit top + m - 1 - k */
-    int m;
-    int twos;          /* how many radix-2 digits: d0 .. d<twos-1> */
-    int64_t n, planes, buffers; /* buffers: regions a segment */
-};
-
-static struct shape shape_of(const struct bf_poly_kernel *kernel) {
-    struct shape shape = {.kernel = kernel};
+struct bf_stages_shape bf_stages_shape_of(const struct bf_poly_kernel *kernel) {
+    struct bf_stages_shape shape = {.kernel = kernel};
     bool fft = kernel->kind == BF_KERNEL_FFT;
     shape.n = bf_ints_get(&kernel->attrs, "n");
     for (size_t d = kernel->digits.count; d-- > 0 && kernel->digits.data[d].name[0] == 'd';) {
@@ -43,17 +32,16 @@ static struct shape shape_of(const struct bf_poly_kernel *kernel) {
     }
     shape.planes = fft ? 2 : 1;
     shape.buffers = fft ? 2 : 1;
+    shape.last = (int)kernel->stmts.count - 2;
     return shape;
 }
 
-/* Number k of the digit d<k> that a statement acts along. */
-static int acted(const struct shape *shape, int stmt) {
+int bf_stages_acted(const struct bf_stages_shape *shape, int stmt) {
     return shape->top + shape->m - 1 - shape->kernel->stmts.data[stmt].digit;
 }
 
-/* First and last stage statements (the load is 0, the store comes last). */
-static int last_stage(const struct bf_poly_kernel *kernel) {
-    return (int)kernel->stmts.count - 2;
+int64_t bf_stages_radix(const struct bf_stages_shape *shape, int k) {
+    return shape->kernel->digits.data[shape->top + shape->m - 1 - k].radix;
 }
 
 static int log2_of(int64_t x) {
@@ -62,61 +50,74 @@ static int log2_of(int64_t x) {
 
 /* ---- one pass or several ---- */
 
-/* How often the PE digits are exchanged when g of them are spread: greedily, a segment runs until
- * a stage acts along a PE digit. Digits are those of d<k>; pe: mask over k. */
-static uint64_t initial_pe_mask(const struct shape *shape, int g) {
-    uint64_t low = (UINT64_C(1) << g) - 1, high = low << (shape->twos - g);
-    int first = acted(shape, 1);
-    return g == 0 ? 0 : first < shape->twos / 2 ? high : low;
-}
-
-static uint64_t exchanged_pe_mask(const struct shape *shape, int g, uint64_t pe) {
-    uint64_t low = (UINT64_C(1) << g) - 1, high = low << (shape->twos - g);
-    return pe == high ? low : high;
-}
-
-static int count_segments(const struct shape *shape, int g) {
-    uint64_t pe = initial_pe_mask(shape, g);
+static int count_segments(const struct bf_stages_shape *shape, int g) {
+    uint64_t pe = bf_stages_first_pes(shape, g);
     int segments = 1;
-    for (int s = 1; s <= last_stage(shape->kernel); s++) {
-        if (pe >> acted(shape, s) & 1) {
-            pe = exchanged_pe_mask(shape, g, pe);
+    for (int s = 1; s <= shape->last; s++) {
+        if (pe >> bf_stages_acted(shape, s) & 1) {
+            pe = bf_stages_next_pes(shape, g, pe);
             segments++;
         }
     }
     return segments;
 }
 
-static int spread_bits(const struct bf_map *map, const struct shape *shape) {
+static int spread_bits(const struct bf_map *map, const struct bf_stages_shape *shape) {
     int pe_bits = log2_of(bf_machine_pes(&map->machine)), most = shape->twos / 2;
     return pe_bits < most ? pe_bits : most;
 }
 
-static int64_t lanes_limit(const struct bf_machine *machine) {
-    int64_t lanes = 2 * (int64_t)machine->weight_half * machine->lanes;
-    return lanes < 2048 ? lanes : 2048; /* a lane address has 11 bits */
+int64_t bf_stages_lanes_limit(const struct bf_machine *machine) {
+    return bf_weight_set_lanes(machine);
+}
+
+int64_t bf_stages_unroll(const struct bf_machine *machine) {
+    int64_t unroll = 1;
+    while (2 * unroll < machine->fma_latency && 4 * unroll <= machine->accumulators &&
+           12 * unroll <= BF_MAX_BODY)
+        unroll *= 2;
+    return unroll;
+}
+
+int64_t bf_stages_code_needed(const struct bf_machine *machine, const struct bf_stages_shape *shape,
+                              int first, int last) {
+    int64_t words = 0, unroll = bf_stages_unroll(machine);
+    for (int s = first; s <= last; s++) {
+        int64_t slots = 4 * (bf_stages_radix(shape, bf_stages_acted(shape, s)) - 1);
+        if (shape->planes == 1)
+            words += 4 * unroll;
+        else if (slots == 4)
+            words += 6 * unroll;
+        else
+            words += BF_MAX_BODY / slots < unroll ? BF_MAX_BODY : slots * unroll;
+    }
+    return words;
 }
 
 /* Weight lanes of a PE for the stages first .. last when it holds `words` words a plane. */
-static int64_t lanes_needed(const struct shape *shape, int first, int last, int64_t words) {
+static int64_t lanes_needed(const struct bf_stages_shape *shape, int first, int last,
+                            int64_t words) {
     int64_t lanes = 0;
     for (int s = first; s <= last; s++) {
         int64_t radix = shape->kernel->digits.data[shape->kernel->stmts.data[s].digit].radix;
         int64_t each = shape->planes == 1 ? 4 : radix == 2 ? 2 : 2 * radix * (radix - 1);
         lanes += words / radix * each;
     }
-    if (last == last_stage(shape->kernel) && bf_kernel_find_param(shape->kernel, "bias"))
+    if (last == shape->last && bf_kernel_find_param(shape->kernel, "bias"))
         lanes += words;
     return lanes;
 }
 
-static int64_t context_needed(const struct shape *shape, int segments, int64_t words) {
+static int64_t context_needed(const struct bf_stages_shape *shape, int segments, int64_t words) {
     return segments * shape->buffers * shape->planes * words;
 }
 
-static struct bf_plan *add_part(struct bf_map *map, struct bf_poly_kernel *kernel, int *part,
-                                int64_t stack, int64_t set, int g, int64_t words) {
-    struct bf_plan *plan = bf_map_add_plan(map, kernel, (*part)++);
+struct bf_plan *bf_stages_add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, int64_t stack,
+                                   int64_t set, int64_t g, int64_t words) {
+    int part = 0;
+    for (size_t i = 0; i < map->plans.count; i++)
+        part += map->plans.data[i]->kernel == kernel;
+    struct bf_plan *plan = bf_map_add_plan(map, kernel, part);
     bf_plan_set(map, plan, "stack", stack);
     bf_plan_set(map, plan, "set", set);
     bf_plan_set(map, plan, "pe_bits", g);
@@ -124,37 +125,41 @@ static struct bf_plan *add_part(struct bf_map *map, struct bf_poly_kernel *kerne
     return plan;
 }
 
-static void copy_operands(struct bf_plan *plan) {
-    for (size_t i = 0; i < plan->kernel->inputs.count; i++)
-        *bf_push(&plan->inputs) = plan->kernel->inputs.data[i];
-    for (size_t i = 0; i < plan->kernel->outputs.count; i++)
-        *bf_push(&plan->outputs) = plan->kernel->outputs.data[i];
+static void add_whole(struct bf_map *map, struct bf_poly_kernel *kernel, int64_t stack, int64_t g,
+                      int64_t words) {
+    struct bf_plan *plan = bf_stages_add_plan(map, kernel, stack, 0, g, words);
+    bf_plan_set(map, plan, "order_out", 1);
+    for (size_t i = 0; i < kernel->inputs.count; i++)
+        *bf_push(&plan->inputs) = kernel->inputs.data[i];
+    for (size_t i = 0; i < kernel->outputs.count; i++)
+        *bf_push(&plan->outputs) = kernel->outputs.data[i];
 }
 
 /* Passes: consecutive stages whose digits (at most `bits` of them) are local to a PE. Returns how
  * many passes; ends[p] is the last stage of pass p. */
-static int split_stages(const struct shape *shape, int bits, int ends[64]) {
+static int split_stages(const struct bf_stages_shape *shape, int bits, int ends[64]) {
     int passes = 0;
     uint64_t seen = 0;
-    for (int s = 1; s <= last_stage(shape->kernel); s++) {
-        uint64_t with = seen | UINT64_C(1) << acted(shape, s);
+    for (int s = 1; s <= shape->last; s++) {
+        uint64_t with = seen | UINT64_C(1) << bf_stages_acted(shape, s);
         if (__builtin_popcountll(with) > bits) {
             ends[passes++] = s - 1;
-            with = UINT64_C(1) << acted(shape, s);
+            with = UINT64_C(1) << bf_stages_acted(shape, s);
         }
         seen = with;
     }
-    ends[passes++] = last_stage(shape->kernel);
+    ends[passes++] = shape->last;
     return passes;
 }
 
 /* Fewest passes first, then the most even ones: the smallest `bits` that gives that many. */
-static int choose_pass_bits(const struct bf_map *map, const struct shape *shape) {
+static int choose_pass_bits(const struct bf_map *map, const struct bf_stages_shape *shape) {
     int most = 0, ends[64];
     for (int bits = 1; bits <= shape->m; bits++) {
         int64_t words = INT64_C(1) << bits;
         if (2 * context_needed(shape, 1, words) <= map->machine.data_ram &&
-            2 * words * bits * (shape->planes == 1 ? 2 : 1) + words <= lanes_limit(&map->machine))
+            2 * words * bits * (shape->planes == 1 ? 2 : 1) + words <=
+                bf_stages_lanes_limit(&map->machine))
             most = bits;
     }
     if (!most)
@@ -165,11 +170,12 @@ static int choose_pass_bits(const struct bf_map *map, const struct shape *shape)
     return most;
 }
 
-static struct bf_buffer *between_passes(struct bf_map *map, struct bf_poly_kernel *kernel, int part,
+static struct bf_buffer *between_passes(struct bf_map *map, struct bf_poly_kernel *kernel,
                                         int64_t n) {
     const struct bf_buffer *like = kernel->inputs.data[0].buffer;
     struct bf_buffer *buffer = bf_poly_add_buffer(
-        map->poly, bf_arena_printf(&map->poly->arena, "%s.pass%d", kernel->name, part),
+        map->poly,
+        bf_arena_printf(&map->poly->arena, "%s.pass%zu", kernel->name, map->poly->buffers.count),
         BF_BUFFER_TEMP);
     buffer->samples = like->samples;
     buffer->rows = like->rows;
@@ -178,7 +184,8 @@ static struct bf_buffer *between_passes(struct bf_map *map, struct bf_poly_kerne
     return buffer;
 }
 
-static bool refuse(struct bf_map *map, const struct shape *shape, struct bf_diags *diags) {
+static bool refuse(struct bf_map *map, const struct bf_stages_shape *shape,
+                   struct bf_diags *diags) {
     int g = spread_bits(map, shape);
     int64_t words = shape->n >> g;
     int segments = count_segments(shape, g);
@@ -195,35 +202,35 @@ static bool refuse(struct bf_map *map, const struct shape *shape, struct bf_diag
         diags, kernel->loc,
         "cannot map %s(%lld) on '%s': it needs %lld weights a PE, the weight RAM addresses %lld",
         name, (long long)shape->n, map->machine.name,
-        (long long)lanes_needed(shape, 1, last_stage(kernel), words),
-        (long long)lanes_limit(&map->machine));
+        (long long)lanes_needed(shape, 1, shape->last, words),
+        (long long)bf_stages_lanes_limit(&map->machine));
 }
 
 /* In passes, each through a buffer of all n columns; a plan for every pass and set. */
 static bool divide_in_passes(struct bf_map *map, struct bf_poly_kernel *kernel,
-                             const struct shape *shape, int64_t stack, int *part,
+                             const struct bf_stages_shape *shape, int64_t stack,
                              struct bf_diags *diags) {
     int bits = choose_pass_bits(map, shape), ends[64];
-    if (kernel->kind == BF_KERNEL_FFT || !bits)
+    if (!bits)
         return refuse(map, shape, diags);
     int passes = split_stages(shape, bits, ends), first = 1;
     struct bf_operand from = kernel->inputs.data[0];
     for (int p = 0; p < passes; p++) {
         bool last = p == passes - 1;
-        struct bf_operand to =
-            last ? kernel->outputs.data[0]
-                 : bf_operand_whole(between_passes(map, kernel, *part, shape->n));
+        struct bf_operand to = last ? kernel->outputs.data[0]
+                                    : bf_operand_whole(between_passes(map, kernel, shape->n));
         uint64_t own = 0;
         for (int s = first; s <= ends[p]; s++)
-            own |= UINT64_C(1) << acted(shape, s);
+            own |= UINT64_C(1) << bf_stages_acted(shape, s);
         int local = __builtin_popcountll(own), rest = shape->m - local;
         int pe_bits = log2_of(bf_machine_pes(&map->machine));
         int g = rest < pe_bits ? rest : pe_bits;
         for (int64_t set = 0; set < INT64_C(1) << (rest - g); set++) {
             struct bf_plan *plan =
-                add_part(map, kernel, part, stack, set, g, INT64_C(1) << local);
+                bf_stages_add_plan(map, kernel, stack, set, g, INT64_C(1) << local);
+            bf_plan_set(map, plan, "order_out", last);
             plan->first = p == 0 ? 0 : first;
-            plan->last = last ? last_stage(kernel) + 1 : ends[p];
+            plan->last = last ? shape->last + 1 : ends[p];
             *bf_push(&plan->inputs) = from;
             *bf_push(&plan->outputs) = to;
         }
@@ -233,20 +240,63 @@ static bool divide_in_passes(struct bf_map *map, struct bf_poly_kernel *kernel,
     return true;
 }
 
+/* Whether LOAD and STORE blocks can move all words of an FFT in one pass: those of every PE, in few
+ * enough pieces. */
+static bool few_pieces(struct bf_map *map, const struct bf_stages_shape *shape, int64_t g) {
+    struct bf_plan plan = {.kernel = (struct bf_poly_kernel *)shape->kernel,
+                           .last = shape->last + 1};
+    bf_plan_set(map, &plan, "stack", 0);
+    bf_plan_set(map, &plan, "set", 0);
+    bf_plan_set(map, &plan, "pe_bits", g);
+    bf_plan_set(map, &plan, "words", shape->n >> g);
+    bf_plan_set(map, &plan, "order_out", 1);
+    bf_stages_partition(map, &plan, NULL);
+    struct bf_stages_piece pieces[BF_MOST_LOADS];
+    bool few = true;
+    for (unsigned field = 0; field < 1u << g && few; field++)
+        few = bf_stages_pieces(map, &plan, field, &plan.kernel->inputs.data[0], BF_READ, pieces,
+                               BF_MOST_LOADS) > 0 &&
+              bf_stages_pieces(map, &plan, field, &plan.kernel->outputs.data[0], BF_WRITE, pieces,
+                               BF_MOST_STORES) > 0;
+    for (size_t i = 0; i < plan.layouts.count; i++)
+        free(plan.layouts.data[i].digits.data);
+    free(plan.layouts.data);
+    free(plan.ints.data);
+    return few;
+}
+
 bool bf_stages_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
-    struct shape shape = shape_of(kernel);
-    int g = spread_bits(map, &shape), part = 0;
+    struct bf_stages_shape shape = bf_stages_shape_of(kernel);
+    const struct bf_machine *machine = &map->machine;
+    int g = spread_bits(map, &shape);
     int64_t words = shape.n >> g, stacks = bf_ints_find(&kernel->attrs, "stacks", 1);
-    bool fits = context_needed(&shape, count_segments(&shape, g), words) <= map->machine.data_ram &&
-                lanes_needed(&shape, 1, last_stage(kernel), words) <= lanes_limit(&map->machine) &&
-                last_stage(kernel) <= BF_FIRST_LOAD;
+    int64_t context = context_needed(&shape, count_segments(&shape, g), words);
+    bool fft = kernel->kind == BF_KERNEL_FFT;
+    bool fits = context <= machine->data_ram &&
+                lanes_needed(&shape, 1, shape.last, words) <= bf_stages_lanes_limit(machine) &&
+                shape.last <= BF_FIRST_LOAD &&
+                bf_stages_code_needed(machine, &shape, 1, shape.last) <= machine->code_words &&
+                (!fft || few_pieces(map, &shape, g));
+    struct bf_stages_passes passes;
+    bool alone = fits && (!fft || 2 * context <= machine->data_ram);
+    if (fft && !alone && bf_stages_choose_passes(map, &shape, &passes)) {
+        bf_stages_add_passes(map, kernel, &shape, &passes);
+        return true;
+    }
+    if (fft && !fits)
+        return refuse(map, &shape, diags);
     for (int64_t stack = 0; stack < stacks; stack++) {
         if (fits)
-            copy_operands(add_part(map, kernel, &part, stack, 0, g, words));
-        else if (!divide_in_passes(map, kernel, &shape, stack, &part, diags))
+            add_whole(map, kernel, stack, g, words);
+        else if (!divide_in_passes(map, kernel, &shape, stack, diags))
             return false;
     }
     return true;
+}
+
+bool bf_stages_present(const struct bf_plan *plan, unsigned field) {
+    int64_t fields = bf_ints_find(&plan->ints, "fields", INT64_MAX);
+    return (bf_plan_int(plan, "set") << bf_plan_int(plan, "pe_bits")) + field < fields;
 }
 
 /* ---- tile ---- */
@@ -255,99 +305,39 @@ bool bf_stages_tile(struct bf_map *map, struct bf_plan *plan, struct bf_diags *d
     (void)diags;
     int64_t groups = bf_machine_pes(&map->machine) >> bf_plan_int(plan, "pe_bits");
     struct bf_tiles tiles =
-        bf_tiles_assign(map, plan->kernel->lanes, &plan->inputs.data[0], groups);
+        bf_tiles_assign(map, plan->kernel->lanes, &plan->kernel->inputs.data[0], groups);
     bf_tiles_save(map, plan, &tiles);
     return true;
 }
 
-/* ---- partition ---- */
-
-static void place_digit(struct bf_layout *layout, int digit, enum bf_where where,
-                        int64_t position) {
-    *bf_push(&layout->digits) = (struct bf_layout_digit){digit, where, position};
-}
-
-/* PE digits `pe`, local ones `local`, the others fixed by the set; in order of their size. */
-static void add_layout(struct bf_plan *plan, const struct shape *shape, int first, int last,
-                       uint64_t pe, uint64_t local) {
-    struct bf_layout layout = {.first = first, .last = last};
-    for (int d = 0; d < shape->top; d++)
-        place_digit(&layout, d, BF_AT_TILE, 0);
-    int64_t bit = 0, stride = 1, set = 1;
-    for (int k = 0; k < shape->m; k++) {
-        int digit = shape->top + shape->m - 1 - k;
-        int64_t radix = shape->kernel->digits.data[digit].radix;
-        if (pe >> k & 1) {
-            place_digit(&layout, digit, BF_AT_PE, bit++);
-        } else if (local >> k & 1) {
-            place_digit(&layout, digit, BF_AT_LOCAL, stride);
-            stride *= radix;
-        } else {
-            place_digit(&layout, digit, BF_AT_TILE, set);
-            set *= radix;
-        }
-    }
-    *bf_push(&plan->layouts) = layout;
-}
-
-/* A pass: one segment, the lowest digits that it leaves alone across the PEs. */
-static void partition_pass(struct bf_plan *plan, const struct shape *shape) {
-    uint64_t local = 0, pe = 0;
-    int64_t g = bf_plan_int(plan, "pe_bits");
-    for (int s = plan->first; s <= plan->last; s++)
-        if (shape->kernel->stmts.data[s].digit >= 0)
-            local |= UINT64_C(1) << acted(shape, s);
-    for (int k = 0; k < shape->m && g > 0; k++) {
-        if (!(local >> k & 1)) {
-            pe |= UINT64_C(1) << k;
-            g--;
-        }
-    }
-    add_layout(plan, shape, plan->first, plan->last, pe, local);
-}
-
-bool bf_stages_partition(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
-    (void)map, (void)diags;
-    struct shape shape = shape_of(plan->kernel);
-    int last = (int)plan->kernel->stmts.count - 1, g = (int)bf_plan_int(plan, "pe_bits");
-    if (plan->first > 0 || plan->last < last) {
-        partition_pass(plan, &shape);
-        return true;
-    }
-    uint64_t all = (UINT64_C(1) << shape.m) - 1, pe = initial_pe_mask(&shape, g);
-    int first = 0;
-    for (int s = 1; s < last; s++) {
-        if (pe >> acted(&shape, s) & 1) {
-            add_layout(plan, &shape, first, s - 1, pe, all & ~pe);
-            pe = exchanged_pe_mask(&shape, g, pe);
-            first = s;
-        }
-    }
-    add_layout(plan, &shape, first, last, pe, all & ~pe);
-    return true;
+/* A pass between buffers that hold one tile of columns after the other, each V wide. */
+struct bf_tile_stride bf_stages_tile_stride(const struct bf_map *map, const struct bf_plan *plan,
+                                            const struct bf_operand *operand) {
+    int64_t inner = bf_plan_int(plan, "inner"), pitch = map->places[operand->buffer->index].pitch;
+    if (plan->kernel->lanes == BF_LANES_COLS && inner > 1 &&
+        operand->buffer->cols == map->machine.lanes)
+        return (struct bf_tile_stride){pitch, inner * pitch};
+    return bf_tile_stride(map, plan->kernel->lanes, operand);
 }
 
 /* ---- stream ---- */
 
-static int64_t choose_unroll(const struct bf_machine *machine) {
-    int64_t unroll = 1;
-    while (2 * unroll < machine->fma_latency && 4 * unroll <= machine->accumulators &&
-           12 * unroll <= BF_MAX_BODY)
-        unroll *= 2;
-    return unroll;
-}
-
 bool bf_stages_stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
-    struct shape shape = shape_of(plan->kernel);
+    struct bf_stages_shape shape = bf_stages_shape_of(plan->kernel);
     const struct bf_machine *machine = &map->machine;
     int64_t words = bf_plan_int(plan, "words"), size = shape.planes * words, base = 0;
-    bf_plan_set(map, plan, "planes", shape.planes);
-    bf_plan_set(map, plan, "unroll", choose_unroll(machine));
-    for (size_t i = 0; i < plan->layouts.count; i++) {
-        for (int64_t b = 0; b < shape.buffers; b++, base += size)
-            bf_plan_add_region(map, plan,
-                               bf_arena_printf(&map->arena, "x%zu%s", i, b ? "'" : ""), base, size,
-                               true);
+    int64_t buffers = shape.buffers;
+    size_t segments = bf_ints_find(&plan->ints, "sorted", 0) ? 1 : plan->layouts.count;
+    if (bf_ints_find(&plan->ints, "copy", 0)) {
+        size = (int64_t)plan->outputs.count * words;
+        buffers = 1;
+    }
+    bf_plan_set(map, plan, "planes", size / words);
+    bf_plan_set(map, plan, "unroll", bf_stages_unroll(machine));
+    for (size_t i = 0; i < segments; i++) {
+        for (int64_t b = 0; b < buffers; b++, base += size)
+            bf_plan_add_region(map, plan, bf_arena_printf(&map->arena, "x%zu%s", i, b ? "'" : ""),
+                               base, size, true);
     }
     struct bf_tiles tiles = bf_tiles_load(plan);
     int64_t iterations = bf_tiles_iterations(&tiles), window = machine->data_ram / base;
@@ -360,19 +350,19 @@ bool bf_stages_stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
     int64_t lanes = bf_stage_lane_base(plan, plan->last + 1);
     if (lanes) {
         const char *kind = plan->kernel->kind == BF_KERNEL_FFT ? "twiddle" : "butterfly";
-        int64_t across = INT64_C(1) << bf_plan_int(plan, "pe_bits");
-        plan->recipe = bf_map_add_recipe(
-            map, kind, plan, 1, across,
-            (int64_t)bf_divide_up((uint64_t)lanes, machine->lanes));
+        bool equal = bf_ints_find(&plan->ints, "first_digit", -1) == 0;
+        int64_t across = equal ? 1 : INT64_C(1) << bf_plan_int(plan, "pe_bits");
+        plan->recipe = bf_map_add_recipe(map, kind, plan, 1, across,
+                                         (int64_t)bf_divide_up((uint64_t)lanes, machine->lanes));
     }
     return true;
 }
 
 const struct bf_family bf_family_butterfly = {
-    bf_stages_divide, bf_stages_tile,    bf_stages_partition,
+    bf_stages_divide, bf_stages_tile,     bf_stages_partition,
     bf_stages_stream, bf_stages_schedule, bf_stages_verify,
 };
 const struct bf_family bf_family_fft = {
-    bf_stages_divide, bf_stages_tile,    bf_stages_partition,
+    bf_stages_divide, bf_stages_tile,     bf_stages_partition,
     bf_stages_stream, bf_stages_schedule, bf_stages_verify,
 };

@@ -26,8 +26,9 @@ struct build {
     struct bf_tiles tiles;
     struct bf_diags *diags;
     int64_t words, planes, g;
-    int stages;              /* number of stage blocks; block s runs statement first_stage + s */
+    int stages; /* number of stage blocks; block s runs statement first_stage + s */
     int first_stage;
+    int loads, next_plane; /* LOAD blocks of this PE so far; the plane being copied */
 };
 
 /* Joins loops that continue each other; false if more than `most` are left. */
@@ -46,11 +47,12 @@ static int join_runs(struct run *runs, int count) {
     return kept;
 }
 
-static bool too_many_loops(struct build *b, const char *what, int count, int most) {
-    return bf_diag_error(b->diags, b->plan->kernel->loc,
-                         "cannot map %s on '%s': the words of its %s lie in %d nested loops, a "
-                         "block has %d",
-                         b->plan->kernel->what, b->map->machine.name, what, count, most);
+static bool too_many(struct build *b, const char *what, const char *of, int most) {
+    return bf_diag_error(
+        b->diags, b->plan->kernel->loc,
+        "cannot map %s on '%s': the words of its %s need more %s than the %d there "
+        "are",
+        b->plan->kernel->what, b->map->machine.name, what, of, most);
 }
 
 static unsigned pe_count(const struct build *b) {
@@ -70,187 +72,90 @@ static bool phases_of(const struct build *b, unsigned pe, struct bf_descriptor *
     return present > 0;
 }
 
-/* ---- scratchpad side of LOAD and STORE ---- */
-
-/* Words from element 0 to element `index` of the transformed axis in an operand. */
-static int64_t element_word(const struct build *b, const struct bf_operand *operand,
-                            int64_t index) {
-    if (b->plan->kernel->lanes == BF_LANES_ROWS)
-        return index;
-    return bf_map_row_word(b->map, operand, 0, index, 0) -
-           bf_map_row_word(b->map, operand, 0, 0, 0);
-}
+/* ---- LOAD and STORE ---- */
 
 static int64_t operand_base(const struct build *b, const struct bf_operand *operand) {
-    return b->plan->kernel->lanes == BF_LANES_ROWS
-               ? bf_map_column_word(b->map, operand, 0, 0, 0)
-               : bf_map_row_word(b->map, operand, 0, 0, 0);
+    return b->plan->kernel->lanes == BF_LANES_ROWS ? bf_map_column_word(b->map, operand, 0, 0, 0)
+                                                   : bf_map_row_word(b->map, operand, 0, 0, 0);
 }
 
-/* Element of word `word` of a PE; for the kernel's own result with the stack's first column. */
-static int64_t element_of(const struct build *b, const struct bf_layout *layout, unsigned field,
-                          int64_t word, enum bf_role role) {
-    int64_t digits[BF_MAX_DIGITS];
-    const struct bf_poly_kernel *kernel = b->plan->kernel;
-    bf_stage_digits(b->plan, layout, field, word, digits);
-    int64_t index = bf_stage_index(kernel, digits, role);
-    if (role == BF_WRITE && b->plan->last == (int)kernel->stmts.count - 1)
-        index += bf_plan_int(b->plan, "stack") * bf_ints_get(&kernel->attrs, "n");
-    return index;
+/* Where PE 0 begins: sets differ in nothing else where their digits go together with those on PEs,
+ * so that they share their code. */
+static int64_t first_word(const struct build *b, const struct bf_operand *operand,
+                          enum bf_role role) {
+    struct bf_stages_piece pieces[BF_MOST_LOADS];
+    int count = bf_stages_pieces(b->map, b->plan, 0, operand, role, pieces, BF_MOST_LOADS);
+    return count > 0 && bf_plan_int(b->plan, "set") > 0 ? pieces[0].far : 0;
 }
 
-static int64_t extent(const struct build *b, const struct bf_operand *operand) {
-    return b->plan->kernel->lanes == BF_LANES_ROWS ? operand->cols : operand->rows;
-}
-
-/* How many words of a PE lie inside the operand: they come first. */
-static int64_t words_inside(const struct build *b, const struct bf_layout *layout, unsigned field,
-                            const struct bf_operand *operand, enum bf_role role) {
-    int64_t inside = 0;
-    while (inside < b->words &&
-           element_of(b, layout, field, inside, role) < extent(b, operand))
-        inside++;
-    return inside;
-}
-
-/* Loops over the local digits, smallest stride first. With `reversed` the radix-2 digits come in
- * opposite order, as LOAD's bit reversal wants them; returns their number. */
-static int local_runs(const struct build *b, const struct bf_layout *layout,
-                      const struct bf_operand *operand, enum bf_role role, bool reversed,
-                      struct run runs[BF_MAX_DIGITS], int *count) {
-    const struct bf_poly_kernel *kernel = b->plan->kernel;
-    int twos = 0;
-    *count = 0;
-    for (size_t i = 0; i < layout->digits.count; i++) {
-        const struct bf_layout_digit *at = &layout->digits.data[i];
-        if (at->where != BF_AT_LOCAL)
-            continue;
-        const struct bf_digit *digit = &kernel->digits.data[at->digit];
-        int64_t weight = role == BF_READ ? digit->weight : digit->out_weight;
-        runs[(*count)++] =
-            (struct run){digit->radix, at->position, element_word(b, operand, weight)};
-        twos += digit->radix == 2;
-    }
-    if (reversed && twos > 1) {
-        for (int i = 0; i < twos / 2; i++) {
-            int64_t far = runs[i].far;
-            runs[i].far = runs[twos - 1 - i].far;
-            runs[twos - 1 - i].far = far;
-        }
-    } else {
-        twos = 0;
-    }
-    *count = join_runs(runs, *count);
-    return twos;
-}
-
-/* Fills the loops of a LOAD or STORE that moves `inside` words of `all`. */
-static bool memory_loops(struct build *b, struct bf_descriptor *d, const struct run *runs,
-                         int count, int64_t inside, const char *what) {
-    int64_t near[3] = {0}, far[3] = {0}, delta[3];
-    if (inside < b->words && count > 1)
-        return too_many_loops(b, what, count, 1);
-    if (count > BF_LEVELS)
-        return too_many_loops(b, what, count, BF_LEVELS);
-    for (int l = 0; l < count; l++) {
-        d->trips[l] = (uint16_t)(inside < b->words ? inside : runs[l].radix);
-        near[l] = runs[l].near;
-        far[l] = runs[l].far;
-    }
-    bf_deltas(d->trips, near, delta);
+/* The loops of a LOAD or STORE that moves a piece, and how it follows the tiles. */
+static void move_piece(const struct build *b, struct bf_descriptor *d, unsigned pe,
+                       const struct bf_operand *operand, enum bf_role role,
+                       const struct bf_stages_piece *piece) {
+    int64_t delta[3];
+    for (int l = 0; l < BF_LEVELS; l++)
+        d->trips[l] = (uint16_t)piece->trips[l];
+    bf_deltas(d->trips, piece->near_stride, delta);
     for (int l = 0; l < BF_LEVELS; l++)
         d->mem.ram_delta[l] = (int16_t)delta[l];
-    bf_deltas(d->trips, far, delta);
+    bf_deltas(d->trips, piece->far_stride, delta);
     for (int l = 0; l < BF_LEVELS; l++)
         d->mem.spm_delta[l] = (int32_t)delta[l];
-    return true;
-}
-
-/* The words must lie where the loops say: digits that carry across a tile would not. */
-static bool loops_are_exact(struct build *b, const struct bf_layout *layout, unsigned field,
-                            const struct bf_operand *operand, enum bf_role role) {
-    struct run runs[BF_MAX_DIGITS];
-    int count = 0;
-    local_runs(b, layout, operand, role, false, runs, &count);
-    int64_t origin = element_word(b, operand, element_of(b, layout, field, 0, role));
-    for (int64_t w = 0; w < b->words; w++) {
-        int64_t sum = origin;
-        for (int r = 0; r < count; r++)
-            sum += w / runs[r].near % runs[r].radix * runs[r].far;
-        if (sum != element_word(b, operand, element_of(b, layout, field, w, role)))
-            return bf_diag_error(b->diags, b->plan->kernel->loc,
-                                 "cannot map %s on '%s': rows of length %lld cross the tiles of "
-                                 "%u lanes; a length that is a power of two would fit",
-                                 b->plan->kernel->what, b->map->machine.name,
-                                 (long long)extent(b, operand), b->map->machine.lanes);
-    }
-    return true;
-}
-
-static void follow_tiles(const struct build *b, struct bf_descriptor *d, unsigned pe,
-                         const struct bf_operand *operand, int64_t element) {
-    struct bf_tile_stride stride = bf_tile_stride(b->map, b->plan->kernel->lanes, operand);
+    struct bf_tile_stride stride = bf_stages_tile_stride(b->map, b->plan, operand);
+    int64_t far = piece->far - first_word(b, operand, role);
     d->mem.row = b->plan->kernel->lanes == BF_LANES_COLS;
-    d->mem.spm = (uint32_t)(element_word(b, operand, element) +
-                            bf_tile_offset(&b->tiles, stride, pe >> b->g));
+    d->mem.spm = (uint32_t)(far + bf_tile_offset(&b->tiles, stride, pe >> b->g)) & 0x3ffff;
     bf_tile_deltas(&b->tiles, stride, d->mem.iteration_delta);
+    d->mem.relative = true;
+    d->mem.reverse = piece->reverse;
 }
 
 static void note(struct build *b, int id, int stmt, int layout, const char *from, const char *to) {
-    *bf_push(&b->plan->notes) = (struct bf_block_note){
-        id, stmt, layout, bf_arena_strdup(&b->map->arena, from), bf_arena_strdup(&b->map->arena, to)};
+    *bf_push(&b->plan->notes) =
+        (struct bf_block_note){id, stmt, layout, bf_arena_strdup(&b->map->arena, from),
+                               bf_arena_strdup(&b->map->arena, to)};
 }
 
-/* ---- LOAD ---- */
+static void load_block(struct build *b, unsigned pe, const char *name, struct bf_descriptor *d) {
+    d->target[0] = b->stages ? BF_FIRST_CAL : BF_FIRST_STORE + b->next_plane;
+    bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_LOAD + b->loads++), name, d);
+}
 
-static void load_zeros(struct build *b, unsigned pe, int plane, int64_t inside, int64_t ram) {
+static void load_zeros(struct build *b, unsigned pe, int64_t inside, int64_t ram) {
     struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
     phases_of(b, pe, &d);
     d.trips[0] = (uint16_t)(b->words - inside);
-    d.target[0] = BF_FIRST_CAL;
     d.mem.relative = true;
     d.mem.ram = (uint16_t)(ram + inside);
     d.mem.ram_delta[0] = d.trips[0] > 1;
     d.mem.base = BASE_ZERO;
-    bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_LOAD + 2 * plane + 1),
-                  "load zeros", &d);
+    load_block(b, pe, "load zeros", &d);
 }
 
-/* Loads one plane of one PE; returns the number of blocks, -1 after an error. */
-static int load_plane(struct build *b, unsigned pe, int plane) {
-    const struct bf_layout *layout = &b->plan->layouts.data[0];
-    int64_t ram = bf_plan_region(b->plan, "x0")->base + plane * b->words;
-    if ((size_t)plane >= b->plan->inputs.count) {
-        load_zeros(b, pe, plane, 0, ram);
-        return 1;
-    }
-    const struct bf_operand *operand = &b->plan->inputs.data[plane];
+/* Loads one plane of one PE. */
+static bool load_plane(struct build *b, unsigned pe, int plane) {
+    int64_t ram = bf_plan_region(b->plan, "x0")->base + plane * b->words, inside = 0;
     unsigned field = pe_field(b, pe);
-    int64_t inside = words_inside(b, layout, field, operand, BF_READ);
-    int blocks = 0, count;
-    if (inside > 0) {
-        struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
-        struct run runs[BF_MAX_DIGITS];
-        phases_of(b, pe, &d);
-        bool fft = b->plan->kernel->kind == BF_KERNEL_FFT;
-        d.mem.reverse = (uint8_t)local_runs(b, layout, operand, BF_READ, fft, runs, &count);
-        if (!memory_loops(b, &d, runs, count, inside, "input") ||
-            !loops_are_exact(b, layout, field, operand, BF_READ))
-            return -1;
-        d.target[0] = BF_FIRST_CAL;
-        d.mem.relative = true;
-        d.mem.ram = (uint16_t)ram;
-        d.mem.base = (uint8_t)(BASE_IN + plane);
-        follow_tiles(b, &d, pe, operand, element_of(b, layout, field, 0, BF_READ));
-        bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_LOAD + 2 * plane), "load x",
-                      &d);
-        blocks++;
+    if ((size_t)plane < b->plan->inputs.count) {
+        const struct bf_operand *operand = &b->plan->inputs.data[plane];
+        struct bf_stages_piece pieces[BF_MOST_LOADS];
+        int count =
+            bf_stages_pieces(b->map, b->plan, field, operand, BF_READ, pieces, BF_MOST_LOADS);
+        if (count < 0)
+            return too_many(b, "input", "LOAD blocks", BF_MOST_LOADS);
+        for (int i = 0; i < count; i++) {
+            struct bf_descriptor d = bf_descriptor_new(BF_UNIT_LOAD);
+            phases_of(b, pe, &d);
+            move_piece(b, &d, pe, operand, BF_READ, &pieces[i]);
+            d.mem.ram = (uint16_t)(ram + pieces[i].word);
+            d.mem.base = (uint8_t)(BASE_IN + plane);
+            load_block(b, pe, "load x", &d);
+        }
+        inside = bf_stages_inside(b->plan, field, operand, BF_READ);
     }
-    if (inside < b->words) {
-        load_zeros(b, pe, plane, inside, ram);
-        blocks++;
-    }
-    return blocks;
+    if (inside < b->words)
+        load_zeros(b, pe, inside, ram);
+    return true;
 }
 
 static void load_weights(struct build *b, unsigned pe) {
@@ -264,42 +169,42 @@ static void load_weights(struct build *b, unsigned pe) {
     d.mem.row = true;
     d.mem.base = BASE_WEIGHTS;
     d.mem.ram_delta[0] = d.mem.spm_delta[0] = recipe->words > 1;
-    d.mem.spm = (uint32_t)(pe_field(b, pe) * recipe->words);
+    d.mem.spm = (uint32_t)(recipe->pes > 1 ? pe_field(b, pe) * recipe->words : 0);
     bf_code_block(&b->code, UINT64_C(1) << pe, WEIGHT_LOAD, "load weights", &d);
 }
 
 /* ---- CAL ---- */
 
-/* The loops of a stage block around its body. */
-static void stage_loops(const struct build *b, int stmt, struct bf_descriptor *d) {
-    struct bf_stage_order order = bf_stage_order(b->plan, stmt);
-    bool odd = order.radix != 2;
+/* The loops of a stage block around its body; level 0 counts the results of an odd radix. */
+static void stage_loops(const struct bf_stage_order *order, int64_t each, struct bf_descriptor *d) {
+    bool odd = order->radix != 2;
     int low = odd ? 1 : 0;
-    int64_t data[3] = {0}, result[3] = {0}, delta[3];
-    if (odd)
-        d->trips[0] = (uint16_t)order.radix;
-    result[0] = odd ? order.stride : 0;
-    d->trips[low] = (uint16_t)order.trips_low;
-    d->trips[low + 1] = (uint16_t)order.trips_high;
-    data[low] = order.low;
-    data[low + 1] = order.high * order.stride * order.radix;
+    int64_t data[3] = {0}, result[3] = {0}, lane[3] = {0}, delta[3];
+    const int64_t *strides[BF_CLASSES] = {data, result, NULL, lane};
+    int64_t lanes = bf_stage_body_weights(order) * (odd ? 2 * (order->radix - 1) : each);
     if (odd) {
-        result[1] = data[1];
-        result[2] = data[2];
+        d->trips[0] = (uint16_t)order->radix;
+        result[0] = order->to_stride;
+        lane[0] = lanes;
+        lanes *= order->radix;
     }
-    bf_deltas(d->trips, data, delta);
-    for (int l = 0; l < BF_LEVELS; l++)
-        d->cal.delta[0][l] = (int16_t)delta[l];
-    if (odd) {
-        bf_deltas(d->trips, result, delta);
+    d->trips[low] = (uint16_t)order->trips_low;
+    d->trips[low + 1] = (uint16_t)order->trips_high;
+    data[low] = order->low * order->inner.from;
+    data[low + 1] = order->high * order->outer.from;
+    result[low] = order->low * order->inner.to;
+    result[low + 1] = order->high * order->outer.to;
+    lane[low] = order->inner.weighted ? lanes : 0;
+    lane[low + 1] =
+        order->outer.weighted ? lanes * (order->inner.weighted ? order->trips_low : 1) : 0;
+    for (int c = 0; c < BF_CLASSES; c++) {
+        if (!strides[c])
+            continue;
+        bf_deltas(d->trips, strides[c], delta);
         for (int l = 0; l < BF_LEVELS; l++)
-            d->cal.delta[1][l] = (int16_t)delta[l];
-        d->cal.relative |= 2;
+            d->cal.delta[c][l] = (int16_t)delta[l];
     }
-    int64_t lanes = bf_stage_lanes(b->plan, stmt);
-    lanes = odd ? lanes / order.radix : lanes * order.low * order.high;
-    for (int l = 0; l < BF_LEVELS; l++)
-        d->cal.delta[3][l] = (int16_t)(d->trips[l] > 1 ? lanes : 0);
+    d->cal.relative = 3;
 }
 
 static void stage_block(struct build *b, int stage, const struct bf_region *from,
@@ -307,17 +212,18 @@ static void stage_block(struct build *b, int stage, const struct bf_region *from
                         unsigned pe) {
     int stmt = b->first_stage + stage;
     struct bf_cal body[BF_MAX_BODY];
+    struct bf_stage_order order;
     struct bf_descriptor d = bf_descriptor_new(BF_UNIT_CAL);
     phases_of(b, pe, &d);
+    bf_stage_order(b->plan, stmt, &order);
     d.need = need;
     d.target[0] = targets[0];
     d.target[1] = targets[1];
     d.cal.length = (uint8_t)bf_stages_body(b->plan, stmt, from->base, to->base, body);
     d.cal.start = (uint8_t)bf_code_body(&b->code, body, d.cal.length);
-    d.cal.relative = 1;
     d.cal.uses_weights = true;
     d.cal.exponent = (int8_t)-b->plan->kernel->stmts.data[stmt].shift;
-    stage_loops(b, stmt, &d);
+    stage_loops(&order, bf_stage_lanes(b->plan, stmt), &d);
     bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_CAL + stage),
                   b->plan->kernel->stmts.data[stmt].name, &d);
 }
@@ -343,8 +249,7 @@ static int kept_runs(const struct build *b, const struct bf_layout *from,
 static unsigned pe_digit_shift(const struct bf_layout *pe, const struct bf_layout *local) {
     for (size_t i = 0; i < pe->digits.count; i++)
         if (pe->digits.data[i].where == BF_AT_PE && pe->digits.data[i].position == 0)
-            return bf_log2_floor(
-                (uint64_t)bf_stage_stride(local, pe->digits.data[i].digit));
+            return bf_log2_floor((uint64_t)bf_stage_stride(local, pe->digits.data[i].digit));
     return 0;
 }
 
@@ -354,7 +259,7 @@ static bool flow_block(struct build *b, int segment, const struct bf_region *fro
     struct run runs[BF_MAX_DIGITS];
     int count = kept_runs(b, source, next, runs);
     if (count > 2)
-        return too_many_loops(b, "exchange", count + 1, BF_LEVELS);
+        return too_many(b, "exchange", "loops", BF_LEVELS);
     struct bf_descriptor d = bf_descriptor_new(BF_UNIT_FLOW);
     phases_of(b, pe, &d);
     d.need = 1;
@@ -385,28 +290,31 @@ static bool flow_block(struct build *b, int segment, const struct bf_region *fro
 
 /* ---- STORE ---- */
 
-static int store_plane(struct build *b, unsigned pe, int plane, const struct bf_region *from) {
-    int last = (int)b->plan->layouts.count - 1, count;
-    const struct bf_layout *layout = &b->plan->layouts.data[last];
+/* Stores one plane; the first piece waits for `need` tokens, the others for the one before. Adds
+ * the first block to `targets`. */
+static bool store_plane(struct build *b, unsigned pe, int plane, const struct bf_region *from,
+                        uint16_t need, uint8_t targets[2]) {
     const struct bf_operand *operand = &b->plan->outputs.data[plane];
-    unsigned field = pe_field(b, pe);
-    int64_t inside = words_inside(b, layout, field, operand, BF_WRITE);
-    if (!inside)
-        return 0;
-    struct bf_descriptor d = bf_descriptor_new(BF_UNIT_STORE);
-    struct run runs[BF_MAX_DIGITS];
-    phases_of(b, pe, &d);
-    local_runs(b, layout, operand, BF_WRITE, false, runs, &count);
-    if (!memory_loops(b, &d, runs, count, inside, "result") ||
-        !loops_are_exact(b, layout, field, operand, BF_WRITE))
-        return -1;
-    d.need = 1;
-    d.mem.relative = true;
-    d.mem.ram = (uint16_t)(from->base + plane * b->words);
-    d.mem.base = (uint8_t)(BASE_OUT + plane);
-    follow_tiles(b, &d, pe, operand, element_of(b, layout, field, 0, BF_WRITE));
-    bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_STORE + plane), "store y", &d);
-    return 1;
+    struct bf_stages_piece pieces[BF_MOST_STORES];
+    int count = bf_stages_pieces(b->map, b->plan, pe_field(b, pe), operand, BF_WRITE, pieces,
+                                 BF_MOST_STORES);
+    if (count < 0)
+        return too_many(b, "result", "STORE blocks", BF_MOST_STORES);
+    for (int i = 0; i < count; i++) {
+        struct bf_descriptor d = bf_descriptor_new(BF_UNIT_STORE);
+        unsigned id = (unsigned)(BF_FIRST_STORE + plane + 2 * i);
+        phases_of(b, pe, &d);
+        move_piece(b, &d, pe, operand, BF_WRITE, &pieces[i]);
+        d.need = i ? 1 : need;
+        if (i + 1 < count)
+            d.target[0] = (uint8_t)(id + 2);
+        d.mem.ram = (uint16_t)(from->base + plane * b->words + pieces[i].word);
+        d.mem.base = (uint8_t)(BASE_OUT + plane);
+        bf_code_block(&b->code, UINT64_C(1) << pe, id, "store y", &d);
+    }
+    if (count)
+        targets[targets[0] == BF_NO_BLOCK ? 0 : 1] = (uint8_t)(BF_FIRST_STORE + plane);
+    return true;
 }
 
 /* ---- one PE, all of its blocks ---- */
@@ -423,62 +331,81 @@ static const struct bf_region *segment_region(const struct build *b, size_t segm
     return &b->plan->regions.data[segment * each];
 }
 
+static int layout_index(const struct build *b, int stmt) {
+    return (int)(bf_stage_layout(b->plan, stmt) - b->plan->layouts.data);
+}
+
+/* The exchange after a stage; the next one waits for its words. */
+static bool exchange(struct build *b, unsigned pe, int stage, int segment,
+                     const struct bf_region **from, bool notes) {
+    const struct bf_region *received = segment_region(b, (size_t)segment + 1);
+    if (!flow_block(b, segment, *from, received, (uint8_t)(BF_FIRST_CAL + stage + 1), pe))
+        return false;
+    if (notes)
+        note(b, BF_FIRST_FLOW + segment, -1, segment, (*from)->name, received->name);
+    *from = received;
+    return true;
+}
+
 /* Stages, exchanges and stores; `tokens` is what the first stage waits for. */
 static bool compute_blocks(struct build *b, unsigned pe, int tokens, bool notes) {
-    size_t segment = 0;
+    bool sorted = bf_ints_find(&b->plan->ints, "sorted", 0);
     const struct bf_region *from = segment_region(b, 0);
     uint16_t need = (uint16_t)tokens;
     for (int stage = 0; stage < b->stages; stage++) {
-        int stmt = b->first_stage + stage;
-        const struct bf_layout *layout = &b->plan->layouts.data[segment];
+        int stmt = b->first_stage + stage, segment = layout_index(b, stmt);
         const struct bf_region *to = result_region(b, from);
         uint8_t targets[2] = {(uint8_t)(BF_FIRST_CAL + stage + 1), BF_NO_BLOCK};
-        bool last = stage == b->stages - 1, ends = !last && stmt == layout->last;
+        bool last = stage == b->stages - 1;
+        bool ends = !last && !sorted && stmt == b->plan->layouts.data[segment].last;
         if (last) {
             targets[0] = BF_NO_BLOCK;
-            for (size_t p = 0, t = 0; p < b->plan->outputs.count; p++) {
-                int stored = store_plane(b, pe, (int)p, to);
-                if (stored < 0)
+            for (size_t p = 0; p < b->plan->outputs.count; p++)
+                if (!store_plane(b, pe, (int)p, to, 1, targets))
                     return false;
-                if (stored)
-                    targets[t++] = (uint8_t)(BF_FIRST_STORE + p);
-            }
         } else if (ends) {
             targets[0] = (uint8_t)(BF_FIRST_FLOW + segment);
         }
         stage_block(b, stage, from, to, need, targets, pe);
         if (notes)
-            note(b, BF_FIRST_CAL + stage, stmt, (int)segment, from->name, to->name);
+            note(b, BF_FIRST_CAL + stage, stmt, segment, from->name, to->name);
         need = 1;
         from = to;
-        if (ends) {
-            const struct bf_region *received = segment_region(b, segment + 1);
-            if (!flow_block(b, (int)segment, from, received, (uint8_t)(BF_FIRST_CAL + stage + 1),
-                            pe))
-                return false;
-            if (notes)
-                note(b, BF_FIRST_FLOW + (int)segment, -1, (int)segment, from->name,
-                     received->name);
+        if (ends && !exchange(b, pe, stage, segment, &from, notes))
+            return false;
+        if (ends)
             need = (uint16_t)(b->planes * b->words);
-            from = received;
-            segment++;
-        }
     }
     if (notes)
-        note(b, BF_FIRST_STORE, b->plan->last, (int)segment, from->name, "");
+        note(b, BF_FIRST_STORE, b->plan->last, (int)b->plan->layouts.count - 1, from->name, "");
+    return true;
+}
+
+/* A plan without a stage: every plane is stored when it is loaded. */
+static bool copy_blocks(struct build *b, unsigned pe, bool notes) {
+    const struct bf_region *region = segment_region(b, 0);
+    for (int plane = 0; plane < b->planes; plane++) {
+        uint8_t targets[2] = {BF_NO_BLOCK, BF_NO_BLOCK};
+        int before = b->loads;
+        b->next_plane = plane;
+        if (!load_plane(b, pe, plane) ||
+            !store_plane(b, pe, plane, region, (uint16_t)(b->loads - before), targets))
+            return false;
+    }
+    if (notes)
+        note(b, BF_FIRST_STORE, b->plan->last, 0, region->name, "");
     return true;
 }
 
 static bool pe_blocks(struct build *b, unsigned pe, bool notes) {
-    int tokens = 0;
-    for (int plane = 0; plane < b->planes; plane++) {
-        int blocks = load_plane(b, pe, plane);
-        if (blocks < 0)
+    b->loads = 0;
+    if (!b->stages)
+        return copy_blocks(b, pe, notes);
+    for (int plane = 0; plane < b->planes; plane++)
+        if (!load_plane(b, pe, plane))
             return false;
-        tokens += blocks;
-    }
     load_weights(b, pe);
-    return compute_blocks(b, pe, tokens, notes);
+    return compute_blocks(b, pe, b->loads, notes);
 }
 
 static struct bf_launch launch_of(const struct build *b) {
@@ -492,9 +419,11 @@ static struct bf_launch launch_of(const struct build *b) {
         .trips = {(uint32_t)b->tiles.inner_rounds, (uint32_t)b->tiles.outer_rounds, 1},
     };
     for (size_t i = 0; i < b->plan->inputs.count; i++)
-        launch.base[BASE_IN + i] = (uint32_t)operand_base(b, &b->plan->inputs.data[i]);
+        launch.base[BASE_IN + i] = (uint32_t)(operand_base(b, &b->plan->inputs.data[i]) +
+                                              first_word(b, &b->plan->inputs.data[i], BF_READ));
     for (size_t i = 0; i < b->plan->outputs.count; i++)
-        launch.base[BASE_OUT + i] = (uint32_t)operand_base(b, &b->plan->outputs.data[i]);
+        launch.base[BASE_OUT + i] = (uint32_t)(operand_base(b, &b->plan->outputs.data[i]) +
+                                               first_word(b, &b->plan->outputs.data[i], BF_WRITE));
     launch.base[BASE_WEIGHTS] = (uint32_t)(b->plan->weight_spm < 0 ? 0 : b->plan->weight_spm);
     launch.base[BASE_ZERO] = (uint32_t)b->map->zero_spm;
     return launch;
@@ -511,7 +440,7 @@ bool bf_stages_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diag
     bf_code_begin(&b.code, map, plan);
     bool notes = true, ok = true;
     for (unsigned pe = 0; pe < pe_count(&b) && ok; pe++) {
-        if (!bf_tiles_present(&b.tiles, pe >> b.g))
+        if (!bf_tiles_present(&b.tiles, pe >> b.g) || !bf_stages_present(plan, pe_field(&b, pe)))
             continue;
         ok = pe_blocks(&b, pe, notes);
         notes = false;

@@ -199,67 +199,141 @@ static const char *compute(const struct values *v, const struct bf_block *block,
 
 /* ---- what it should compute ---- */
 
-/* Result e (plane p) of butterfly k of a stage whose operands lie from word `from` on. */
-static void wanted(const struct values *v, int stmt, const struct bf_stage_order *order,
-                   int64_t from, int64_t k, int64_t e, int64_t p, struct sum *sum) {
-    int64_t each = bf_stage_lanes(v->plan, stmt), r = order->radix;
-    int64_t lane = bf_stage_lane_base(v->plan, stmt) + k * each;
-    int64_t x = from + bf_stage_word(order, k), other = (1 - p) * v->words;
+/* A stage, and one butterfly of it: the word of its operand 0. */
+struct stage {
+    const struct values *v;
+    int stmt, acted;
+    struct bf_stage_order order;
+    const struct bf_layout *before, *behind; /* layouts of what it reads and writes */
+    int64_t from, to;
+};
+
+/* Which weights the butterfly has among those of the stage. */
+static int64_t weights_of(const struct stage *s, int64_t word) {
+    const struct bf_stage_order *o = &s->order;
+    const struct bf_stage_loop *in = &o->inner, *out = &o->outer;
+    int64_t i = in->trips > 1 ? word / in->from % in->trips : 0;
+    int64_t h = out->trips > 1 ? word / out->from % out->trips : 0;
+    int64_t wide = in->weighted ? o->low : 1, bodies = in->weighted ? o->trips_low : 1;
+    int64_t body = (out->weighted ? h / o->high * bodies : 0) + (in->weighted ? i / o->low : 0);
+    int64_t inside = (out->weighted ? h % o->high * wide : 0) + (in->weighted ? i % o->low : 0);
+    return body * bf_stage_body_weights(o) + inside;
+}
+
+/* Whether the weights that were packed for a butterfly at `packed` are those of the one at `word`:
+ * its own, or the root of unity of the same frequency. */
+static bool same_weights(const struct stage *s, int64_t packed, int64_t word) {
+    const struct bf_poly_kernel *kernel = s->v->plan->kernel;
+    int64_t a[BF_MAX_DIGITS], b[BF_MAX_DIGITS];
+    if (packed == word || kernel->kind == BF_KERNEL_BUTTERFLY)
+        return packed == word;
+    bf_stage_digits(s->v->plan, s->before, 0, packed, a);
+    bf_stage_digits(s->v->plan, s->before, 0, word, b);
+    for (int d = s->acted + 1; d < (int)kernel->digits.count; d++)
+        if (kernel->digits.data[d].out_weight < kernel->digits.data[s->acted].out_weight &&
+            a[d] != b[d])
+            return false;
+    return true;
+}
+
+/* First lane of the weights of result e. */
+static int64_t lane_of(const struct stage *s, int64_t k, int64_t e) {
+    int64_t each = bf_stage_lanes(s->v->plan, s->stmt), r = s->order.radix;
+    int64_t lane = bf_stage_lane_base(s->v->plan, s->stmt);
+    if (r == 2)
+        return lane + k * each;
+    int64_t body = bf_stage_body_weights(&s->order), one = 2 * (r - 1);
+    return lane + k / body * body * each + (e * body + k % body) * one;
+}
+
+/* Result e (plane p) of the butterfly at `word`. */
+static void wanted(const struct stage *s, int64_t word, int64_t e, int64_t p, struct sum *sum) {
+    int64_t r = s->order.radix, stride = s->order.from_stride, words = s->v->words;
+    int64_t lane = lane_of(s, weights_of(s, word), e), x = s->from + word, other = (1 - p) * words;
     sum->count = 0;
-    if (v->plan->kernel->kind == BF_KERNEL_BUTTERFLY) {
-        bool bias = bf_stage_has_bias(v->plan, stmt);
+    if (s->v->plan->kernel->kind == BF_KERNEL_BUTTERFLY) {
+        bool bias = bf_stage_has_bias(s->v->plan, s->stmt);
         add_term(sum, x, lane + (bias ? 2 * e : e), 1);
-        add_term(sum, x + order->stride, lane + (bias ? 4 : 2) + e, 1);
+        add_term(sum, x + stride, lane + (bias ? 4 : 2) + e, 1);
         if (bias)
             add_term(sum, NO_WORD, lane + 2 * e + 1, 1);
         return;
     }
-    add_term(sum, x + p * v->words, NO_LANE, 1);
+    add_term(sum, x + p * words, NO_LANE, 1);
     int sign = r == 2 && e ? -1 : 1;
-    lane += r == 2 ? 0 : e * 2 * (r - 1);
     for (int64_t j = 1; j < r; j++, lane += 2) {
-        int64_t word = x + j * order->stride;
-        add_term(sum, word + p * v->words, lane, sign);
-        add_term(sum, word + other, lane + 1, p ? sign : -sign);
+        add_term(sum, x + j * stride + p * words, lane, sign);
+        add_term(sum, x + j * stride + other, lane + 1, p ? sign : -sign);
     }
+}
+
+/* Word of result e in the layout of results. */
+static int64_t result_word(const struct stage *s, int64_t word, int64_t e) {
+    int64_t digits[BF_MAX_DIGITS], result = 0;
+    bf_stage_digits(s->v->plan, s->before, 0, word, digits);
+    digits[s->acted] = e;
+    for (size_t i = 0; i < s->behind->digits.count; i++) {
+        const struct bf_layout_digit *at = &s->behind->digits.data[i];
+        if (at->where == BF_AT_LOCAL)
+            result += digits[at->digit] * at->position;
+    }
+    return result;
+}
+
+static bool check_butterfly(const struct stage *s, const struct bf_block *block, int64_t word,
+                            int64_t planes, const struct sum *ram) {
+    struct bf_text text = {0};
+    int64_t k = weights_of(s, word);
+    if (!same_weights(s, bf_stage_weight_word(&s->order, k), word)) {
+        bf_text_printf(&text, "stage \"%s\" has the weights of another butterfly packed for ",
+                       block->name);
+        bf_stages_add_element(s->v->plan, s->before, 0, word, &text);
+        return wrong(s->v, &text);
+    }
+    for (int64_t i = 0; i < s->order.radix * planes; i++) {
+        int64_t e = i % s->order.radix, p = i / s->order.radix, to = result_word(s, word, e);
+        const struct sum *got = &ram[(s->to + to + p * s->v->words) & 1023];
+        struct sum want;
+        wanted(s, word, e, p, &want);
+        if (same_sum(got, &want))
+            continue;
+        bf_text_printf(&text, "block \"%s\" leaves in ", block->name);
+        bf_stages_add_element(s->v->plan, s->behind, 0, to, &text);
+        bf_text_add(&text, p ? ", imaginary part: " : ": ");
+        print_sum(got, &text);
+        bf_text_add(&text, "; it should be ");
+        print_sum(&want, &text);
+        return wrong(s->v, &text);
+    }
+    return true;
 }
 
 static bool check_stage(const struct values *v, const struct bf_block_note *note,
                         const struct bf_block *block, struct sum *ram) {
     const struct bf_poly_kernel *kernel = v->plan->kernel;
-    const struct bf_layout *layout = &v->plan->layouts.data[note->layout];
-    struct bf_stage_order order = bf_stage_order(v->plan, note->stmt);
-    int64_t from = bf_plan_region(v->plan, note->from)->base;
-    int64_t to = bf_plan_region(v->plan, note->to)->base;
-    bool last = note->stmt == (int)kernel->stmts.count - 2;
-    int64_t planes = last ? (int64_t)kernel->outputs.count : v->planes;
+    struct stage s = {.v = v,
+                      .stmt = note->stmt,
+                      .acted = kernel->stmts.data[note->stmt].digit,
+                      .before = bf_stage_layout(v->plan, note->stmt),
+                      .behind = bf_stage_result_layout(v->plan, note->stmt),
+                      .from = bf_plan_region(v->plan, note->from)->base,
+                      .to = bf_plan_region(v->plan, note->to)->base};
     struct bf_text text = {0};
-    memset(ram, 0, 1024 * sizeof *ram);
-    const char *odd = compute(v, block, ram);
+    const char *odd = bf_stage_order(v->plan, note->stmt, &s.order)
+                          ? compute(v, block, ram)
+                          : "runs a stage of more than two loops";
     if (!odd && block->d.cal.exponent != -kernel->stmts.data[note->stmt].shift)
         odd = "does not shift its results as the stage does";
     if (odd) {
         bf_text_printf(&text, "block \"%s\" %s", block->name, odd);
         return wrong(v, &text);
     }
-    for (int64_t k = 0; k < v->words / order.radix; k++) {
-        for (int64_t e = 0; e < order.radix * planes; e++) {
-            int64_t p = e / order.radix,
-                    word = bf_stage_word(&order, k) + e % order.radix * order.stride;
-            const struct sum *got = &ram[(to + word + p * v->words) & 1023];
-            struct sum want;
-            wanted(v, note->stmt, &order, from, k, e % order.radix, p, &want);
-            if (same_sum(got, &want))
-                continue;
-            bf_text_printf(&text, "block \"%s\" leaves in ", block->name);
-            bf_stages_add_element(v->plan, layout, 0, word, &text);
-            bf_text_add(&text, p ? ", imaginary part: " : ": ");
-            print_sum(got, &text);
-            bf_text_add(&text, "; it should be ");
-            print_sum(&want, &text);
-            return wrong(v, &text);
-        }
-    }
+    bool last = note->stmt == (int)kernel->stmts.count - 2;
+    int64_t planes = last ? (int64_t)kernel->outputs.count : v->planes;
+    for (int64_t word = 0; word < v->words; word++)
+        if (word / s.order.from_stride % s.order.radix == 0 &&
+            !check_butterfly(&s, block, word, planes, ram))
+            return false;
     return true;
 }
 
@@ -288,12 +362,10 @@ static int64_t element_address(const struct side *s, int64_t plane, int64_t word
         load ? &plan->inputs.data[plane] : &plan->outputs.data[plane];
     int64_t digits[BF_MAX_DIGITS];
     bf_stage_digits(plan, s->layout, s->field, word, digits);
-    int64_t index = bf_stage_index(kernel, digits, s->role);
-    if (!load && plan->last == (int)kernel->stmts.count - 1)
-        index += bf_plan_int(plan, "stack") * bf_ints_get(&kernel->attrs, "n");
+    int64_t index = bf_stage_element(plan, digits, s->role);
     if (index >= (rows ? operand->cols : operand->rows))
         return -1;
-    struct bf_tile_stride stride = bf_tile_stride(s->v->map, kernel->lanes, operand);
+    struct bf_tile_stride stride = bf_stages_tile_stride(s->v->map, plan, operand);
     int64_t tile = bf_tile_offset(&s->tiles, stride, s->group);
     return tile + (rows ? bf_map_column_word(s->v->map, operand, 0, 0, index)
                         : bf_map_row_word(s->v->map, operand, 0, index, 0));
@@ -394,7 +466,7 @@ static bool check_memory(const struct values *v, const struct bf_block_note *sto
     int64_t g = bf_plan_int(plan, "pe_bits");
     bool ok = true;
     for (unsigned pe = 0; pe < bf_machine_pes(&v->map->machine) && ok; pe++) {
-        if (!bf_tiles_present(&tiles, pe >> g))
+        if (!bf_tiles_present(&tiles, pe >> g) || !bf_stages_present(plan, pe & ((1u << g) - 1)))
             continue;
         struct side side = {.v = v,
                             .layout = &plan->layouts.data[0],

@@ -1,15 +1,17 @@
 /* stages_verify.c - the value check of butterflies and FFTs, exact and in isl, on what was emitted.
  *
  * A layout says where the elements of an array lie: Loc = { X[digits] -> [pe, word] }. From the
- * emitted code come C = { [pe, word written] -> [pe, word read] }   a block's bodies, through
- * accumulators F = { [pe, word] -> [pe, word] }                a FLOW block's descriptor and from
- * the poly statement E = W^-1 . R, result element -> elements it depends on. Checked: stage      C
- * = Loc^-1 . E . Loc           both ways: nothing missing, nothing wrong exchange   F =
- * Loc_before^-1 . Loc_after weights    the n-th body reads the lanes of the n-th butterflies and in
- * stages_values.c, step by step: products   each result is the right sum of weights x words LOAD,
- * STORE  every word meets the scratchpad word of its element A FLOW counts k = counter XOR self
- * over all of the field, so that { self -> k } is all pairs. Sample, lane and stack digits are 0
- * throughout: every access is the same for each of them.
+ * emitted code come
+ *     C = { [pe, word written] -> [pe, word read] }   a block's bodies, through accumulators
+ *     F = { [pe, word] -> [pe, word] }                a FLOW block's descriptor
+ * and from the poly statement E = W^-1 . R, result element -> elements it depends on. Checked:
+ *     stage      C = Loc_after^-1 . E . Loc_before   both ways: nothing missing, nothing wrong
+ *     exchange   F = Loc_before^-1 . Loc_after
+ * and in stages_values.c, step by step:
+ *     products     each result is the right sum of weights x words
+ *     LOAD, STORE  every word meets the scratchpad word of its element
+ * A FLOW counts k = counter XOR self over all of the field, so that { self -> k } is all pairs.
+ * Sample, lane and stack digits are 0 throughout: every access is the same for each of them.
  */
 #include <stdlib.h>
 
@@ -24,6 +26,7 @@ struct verify {
     const struct bf_kernel *code;
     isl_ctx *isl;
     int64_t g, words;
+    int64_t pes; /* how many values of the field have elements */
 };
 
 /* ---- layouts as relations ---- */
@@ -35,7 +38,8 @@ static __isl_give isl_map *read_map(struct verify *v, struct bf_text *text) {
     return map;
 }
 
-/* { [digits] -> [pe, word] }, with the digits that are not of the element 0. */
+/* { [digits] -> [pe, word] }, with the digits that are not of the element 0. The PE digits and
+ * those that a pass leaves alone make up (set << g) + PE. */
 static __isl_give isl_map *location(struct verify *v, const struct bf_layout *layout) {
     const struct bf_poly_kernel *kernel = v->plan->kernel;
     struct bf_text text = {0}, pe = {0}, word = {0}, box = {0};
@@ -45,20 +49,20 @@ static __isl_give isl_map *location(struct verify *v, const struct bf_layout *la
         bf_text_printf(&text, "%sx%zu", d ? "," : "", d);
     for (size_t i = 0; i < layout->digits.count; i++) {
         const struct bf_layout_digit *at = &layout->digits.data[i];
-        int64_t radix = kernel->digits.data[at->digit].radix, fixed = 0;
-        if (at->where == BF_AT_TILE || at->where == BF_AT_LANE) {
-            fixed = at->position > 0 ? set / at->position % radix : 0;
-            bf_text_printf(&box, " and x%d = %lld", at->digit, (long long)fixed);
+        if (at->where == BF_AT_LANE || (at->where == BF_AT_TILE && at->position == 0)) {
+            bf_text_printf(&box, " and x%d = 0", at->digit);
             continue;
         }
-        bf_text_printf(&box, " and 0 <= x%d < %lld", at->digit, (long long)radix);
-        if (at->where == BF_AT_PE)
-            bf_text_printf(&pe, " + %lldx%d", 1LL << at->position, at->digit);
-        else
-            bf_text_printf(&word, " + %lldx%d", (long long)at->position, at->digit);
+        bf_text_printf(&box, " and 0 <= x%d < %lld", at->digit,
+                       (long long)kernel->digits.data[at->digit].radix);
+        int64_t weight = at->where == BF_AT_PE ? INT64_C(1) << at->position : at->position;
+        bf_text_printf(at->where == BF_AT_LOCAL ? &word : &pe, " + %lldx%d", (long long)weight,
+                       at->digit);
     }
-    bf_text_printf(&text, "] -> [0%s, 0%s] : 0 = 0%s }", pe.data ? pe.data : "",
-                   word.data ? word.data : "", box.data);
+    const char *pe_sum = pe.data ? pe.data : "";
+    bf_text_printf(&text, "] -> [p, 0%s] : p = 0%s - %lld and 0 <= p < %lld%s }",
+                   word.data ? word.data : "", pe_sum, (long long)(set << v->g), 1LL << v->g,
+                   box.data);
     bf_text_free(&pe);
     bf_text_free(&word);
     bf_text_free(&box);
@@ -118,7 +122,7 @@ static __isl_give isl_map *one_flow(struct verify *v, const struct bf_descriptor
                                     unsigned to_class, int64_t from, unsigned from_class) {
     struct bf_text text = {0};
     bf_text_printf(&text, "{ [p, w] -> [p, r] : exists c0, c1, c2 : 0 <= p < %lld and w = %lld",
-                   1LL << v->g, (long long)(to % v->words));
+                   (long long)v->pes, (long long)(to % v->words));
     add_travel(&text, d, to_class);
     bf_text_printf(&text, " and r = %lld", (long long)(from % v->words));
     add_travel(&text, d, from_class);
@@ -259,16 +263,19 @@ static bool same(struct verify *v, const struct question *question, __isl_take i
 static bool verify_stage(struct verify *v, const struct bf_block_note *note) {
     const struct bf_stmt *stmt = &v->plan->kernel->stmts.data[note->stmt];
     const struct bf_block *block = find_block(v, note->id);
-    const struct bf_layout *layout = &v->plan->layouts.data[note->layout];
-    isl_map *loc = location(v, layout);
+    const struct bf_layout *before = &v->plan->layouts.data[note->layout];
+    const struct bf_layout *after = bf_stage_result_layout(v->plan, note->stmt);
+    if (before != bf_stage_layout(v->plan, note->stmt))
+        return bf_diag_error(v->diags, v->plan->kernel->loc,
+                             "value check of %s (%s): stage %s runs in another layout",
+                             v->plan->name, v->plan->kernel->what, stmt->name);
     isl_map *wanted = untagged(pad_inputs(v->plan->kernel, dependence(stmt)));
-    wanted = isl_map_apply_domain(wanted, isl_map_copy(loc));
-    wanted = isl_map_apply_range(wanted, isl_map_copy(loc));
+    wanted = isl_map_apply_domain(wanted, location(v, after));
+    wanted = isl_map_apply_range(wanted, location(v, before));
     isl_map *emitted = block ? body_flow(v, block) : NULL;
     if (!emitted)
         emitted = isl_map_empty(isl_map_get_space(wanted));
-    isl_map_free(loc);
-    struct question question = {stmt->name, layout, layout};
+    struct question question = {stmt->name, after, before};
     return same(v, &question, emitted, wanted) &&
            bf_stages_check_products(v->map, v->plan, note, block, v->diags);
 }
@@ -323,32 +330,8 @@ static bool verify_exchange(struct verify *v, const struct bf_block_note *note) 
     return same(v, &question, emitted, lifted);
 }
 
-/* The n-th run of a body must read the lanes of its butterflies: they are packed in that order. */
-static bool verify_lanes(struct verify *v, const struct bf_block_note *note) {
-    const struct bf_block *block = find_block(v, note->id);
-    const struct bf_descriptor *d = &block->d;
-    int64_t base = bf_stage_lane_base(v->plan, note->stmt), runs = 1, each = 0;
-    for (int l = 0; l < BF_LEVELS; l++)
-        runs *= d->trips[l];
-    int digit = v->plan->kernel->stmts.data[note->stmt].digit;
-    int64_t radix = v->plan->kernel->digits.data[digit].radix;
-    each = v->words / radix * bf_stage_lanes(v->plan, note->stmt) / runs;
-    bool ok = true;
-    for (int l = 0; l < BF_LEVELS; l++)
-        ok = ok && (d->trips[l] == 1 || d->cal.delta[3][l] == each);
-    for (unsigned i = 0; i < d->cal.length && ok; i++) {
-        struct bf_cal cal;
-        struct bf_error error = {0};
-        ok = bf_cal_decode(v->code->segments[0].words[d->cal.start + i], &cal, &error) &&
-             (cal.b_kind != BF_B_LANE || (cal.b >= base && cal.b < base + each));
-    }
-    return ok || bf_diag_error(v->diags, v->plan->kernel->loc,
-                               "value check of %s: stage %s reads the weights of "
-                               "another butterfly",
-                               v->plan->name, v->plan->kernel->stmts.data[note->stmt].name);
-}
-
-/* An earlier plan with the same code, layouts and regions proves this one. */
+/* An earlier plan with the same code, layouts and regions proves this one: the set is the same for
+ * all elements of a plan. */
 static bool proved_before(const struct bf_map *map, const struct bf_plan *plan) {
     for (unsigned i = 0; i < plan->index; i++) {
         const struct bf_plan *other = map->plans.data[i];
@@ -356,10 +339,9 @@ static bool proved_before(const struct bf_map *map, const struct bf_plan *plan) 
             other->first != plan->first || other->last != plan->last ||
             other->kernel->digits.count != plan->kernel->digits.count)
             continue;
-        bool same_set = bf_plan_int(other, "set") == bf_plan_int(plan, "set");
         bool same_n =
             bf_ints_get(&other->kernel->attrs, "n") == bf_ints_get(&plan->kernel->attrs, "n");
-        if (same_set && same_n && other->kernel->stmts.count == plan->kernel->stmts.count)
+        if (same_n && other->kernel->stmts.count == plan->kernel->stmts.count)
             return true;
     }
     return false;
@@ -378,7 +360,7 @@ static bool complete(struct verify *v) {
                                  plan->kernel->what, plan->kernel->stmts.data[stmt].name);
     }
     for (int l = 0; l + 1 < (int)plan->layouts.count; l++) {
-        bool found = false;
+        bool found = bf_ints_find(&plan->ints, "sorted", 0);
         for (size_t i = 0; i < plan->notes.count; i++)
             found |= plan->notes.data[i].stmt < 0 && plan->notes.data[i].layout == l;
         if (!found)
@@ -399,6 +381,8 @@ bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
                        .isl = map->poly->isl,
                        .g = bf_plan_int(plan, "pe_bits"),
                        .words = bf_plan_int(plan, "words")};
+    while (v.pes < INT64_C(1) << v.g && bf_stages_present(plan, (unsigned)v.pes))
+        v.pes++;
     if (!bf_stages_check_memory(map, plan, diags))
         return false;
     if (proved_before(map, plan))
@@ -409,7 +393,7 @@ bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
         if (note->stmt < 0)
             ok = verify_exchange(&v, note);
         else if (note->id < BF_FIRST_LOAD)
-            ok = verify_stage(&v, note) && verify_lanes(&v, note);
+            ok = verify_stage(&v, note);
     }
     return ok;
 }
