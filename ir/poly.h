@@ -109,7 +109,8 @@ enum bf_stmt_kind {
 enum bf_role { BF_READ, BF_WRITE };
 struct bf_access {
     enum bf_role role;
-    const char *array;     /* SSA array "X3" inside the kernel, buffer name at the boundary, "W3" weights */
+    const char *array;     /* SSA array "X3" inside the kernel, "W3" weights; at the boundary "in0",
+                              "out1": an operand's buffer (bf_is_boundary) */
     int operand;           /* which operand of the statement: e of a pair, 0.. */
     isl_map *map;          /* domain -> array element; one basic map */
 };
@@ -182,6 +183,7 @@ struct bf_poly_kernel {
     struct { struct bf_dep *data; size_t count, capacity; } deps;
     struct bf_loc loc;
     unsigned index;
+    bool shared; /* digits, statements and dependences are those of an earlier kernel of its shape */
 };
 
 struct bf_poly {
@@ -230,6 +232,11 @@ void bf_poly_add_access(struct bf_poly *poly, struct bf_poly_kernel *kernel, str
 void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
                           struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
                           int sample, uint64_t row_mask, uint64_t column_mask);
+/* Whether an access goes to a buffer. */
+bool bf_is_boundary(const char *array);
+/* If an earlier kernel has the same shape (kind, attributes, operands, steps), takes over its digits,
+ * statements and dependences. For builders, before they make their own. */
+bool bf_poly_share_structure(struct bf_poly *poly, struct bf_poly_kernel *kernel);
 /* Fills kernel->deps: W . R^-1 for every array of the kernel that is written and read in it. */
 void bf_poly_compute_deps(struct bf_poly *poly, struct bf_poly_kernel *kernel);
 

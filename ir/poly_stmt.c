@@ -150,13 +150,25 @@ static __isl_give isl_map *linear_axis(__isl_take isl_map *map, const struct bf_
     return isl_map_add_constraint(map, guard);
 }
 
-/* A buffer's name as an isl identifier. */
-static const char *tuple_name(struct bf_poly *poly, const char *name) {
-    char *safe = bf_arena_printf(&poly->arena, "b_%s", name);
-    for (char *c = safe; *c; c++)
-        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9')))
-            *c = '_';
-    return safe;
+static bool same_rectangle(const struct bf_operand *a, const struct bf_operand *b) {
+    return a->buffer == b->buffer && a->row == b->row && a->col == b->col && a->rows == b->rows &&
+           a->cols == b->cols;
+}
+
+bool bf_is_boundary(const char *array) {
+    size_t word = !strncmp(array, "in", 2) ? 2 : !strncmp(array, "out", 3) ? 3 : 0;
+    return word && array[word] >= '0' && array[word] <= '9';
+}
+
+/* "in0": the number of an operand among the kernel's inputs or outputs. */
+static const char *boundary_name(struct bf_poly *poly, const struct bf_poly_kernel *kernel,
+                                 enum bf_role role, const struct bf_operand *operand) {
+    size_t count = role == BF_READ ? kernel->inputs.count : kernel->outputs.count, i = 0;
+    const struct bf_operand *operands =
+        role == BF_READ ? kernel->inputs.data : kernel->outputs.data;
+    while (i < count && !same_rectangle(&operands[i], operand))
+        i++;
+    return bf_arena_printf(&poly->arena, "%s%zu", role == BF_READ ? "in" : "out", i);
 }
 
 /* The same relation as isl has it after reading its text, so that printing it is a fixpoint. */
@@ -172,8 +184,9 @@ void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
                           struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
                           int sample, uint64_t row_mask, uint64_t column_mask) {
     uint64_t own = stmt_mask(kernel, stmt);
+    const char *array = boundary_name(poly, kernel, role, operand);
     isl_space *range = isl_space_set_alloc(poly->isl, 0, 3);
-    range = isl_space_set_tuple_name(range, isl_dim_set, tuple_name(poly, operand->buffer->name));
+    range = isl_space_set_tuple_name(range, isl_dim_set, array);
     isl_map *map = isl_map_from_domain_and_range(isl_set_copy(stmt->domain),
                                                  isl_set_universe(range));
     if (sample >= 0 && has(own, (size_t)sample))
@@ -183,7 +196,7 @@ void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
     map = linear_axis(map, kernel, own, row_mask, role, 1, operand->row, operand->rows);
     map = linear_axis(map, kernel, own, column_mask, role, 2, operand->col, operand->cols);
     map = isl_map_coalesce(isl_map_remove_redundancies(as_read(poly, map)));
-    push_access(poly, stmt, role, operand->buffer->name, 0, map);
+    push_access(poly, stmt, role, array, 0, map);
 }
 
 /* All accesses of a statement to an array in a role, as one map; NULL if there is none. */
@@ -225,11 +238,12 @@ static bool seen_before(const struct bf_stmt *stmt, size_t access) {
 }
 
 void bf_poly_compute_deps(struct bf_poly *poly, struct bf_poly_kernel *kernel) {
+    (void)poly;
     for (size_t s = 0; s < kernel->stmts.count; s++) {
         struct bf_stmt *stmt = &kernel->stmts.data[s];
         for (size_t a = 0; a < stmt->accesses.count; a++) {
             const char *array = stmt->accesses.data[a].array;
-            if (stmt->accesses.data[a].role != BF_WRITE || bf_poly_find_buffer(poly, array) ||
+            if (stmt->accesses.data[a].role != BF_WRITE || bf_is_boundary(array) ||
                 seen_before(stmt, a))
                 continue;
             for (size_t r = 0; r < kernel->stmts.count; r++)

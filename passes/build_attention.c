@@ -117,6 +117,8 @@ struct bf_poly_kernel *bf_build_attention(const struct bf_build *build, struct b
     add_attr(build, kernel, "causal", causal);
     add_attr(build, kernel, "window", window > 0 ? window : -1);
 
+    if (bf_poly_share_structure(poly, kernel))
+        return kernel;
     add_digit(build, kernel, "s", y.buffer->samples, 1);
     add_digit(build, kernel, "h", kv_heads, group * columns);
     add_digit(build, kernel, "g", group, columns);

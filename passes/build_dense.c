@@ -30,6 +30,8 @@ struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_op
     bf_ints_set(&kernel->attrs, &poly->arena, "exponent",
                 x.buffer->exponent - y.buffer->exponent);
 
+    if (bf_poly_share_structure(poly, kernel))
+        return kernel;
     int s = add_digit(build, kernel, "s", x.buffer->samples);
     int t = add_digit(build, kernel, "t", x.rows), o = add_digit(build, kernel, "o", y.cols);
     int k = add_digit(build, kernel, "k", x.cols);

@@ -128,6 +128,8 @@ void bf_build_rows(const struct bf_build *build, struct bf_poly_kernel *kernel) 
     int64_t samples, rows, cols;
     kernel->what = bf_arena_strdup(&build->poly->arena, build->what);
     kernel->loc = build->loc;
+    if (bf_poly_share_structure(build->poly, kernel))
+        return;
     find_shape(kernel, &samples, &rows, &cols);
     add_digit(build, kernel, "s", samples);
     add_digit(build, kernel, "t", rows);
