@@ -268,6 +268,78 @@ static void faults_are_caught(void **state) {
     }
 }
 
+/* q, k and v are columns of one tensor, as a packed projection gives them; 20 columns a head. */
+static void of_a_packed_tensor(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16);
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_net *net = bf_net_create("packed");
+    struct bf_loc loc = {0};
+    struct bf_value *x =
+        bf_net_add_input(net, "x", bf_type_make(BF_F16, 2, (int64_t[]){40, 180}), loc, &diags);
+    struct bf_value *args[3];
+    for (int i = 0; i < 3; i++) {
+        struct bf_attrs attrs;
+        memset(&attrs, 0, sizeof attrs);
+        bf_attrs_set_ints(&attrs, BF_OP_SLICE, "begin", (int64_t[]){0, 60 * i}, 2);
+        bf_attrs_set_ints(&attrs, BF_OP_SLICE, "end", (int64_t[]){40, 60 * (i + 1)}, 2);
+        args[i] = bf_net_add_op(net, BF_OP_SLICE, &x, 1, &attrs, "", loc, &diags);
+    }
+    struct bf_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    bf_attrs_set_int(&attrs, BF_OP_ATTENTION, "heads", 3);
+    struct bf_value *y = bf_net_add_op(net, BF_OP_ATTENTION, args, 3, &attrs, "attn", loc, &diags);
+    assert_true(bf_net_add_output(net, "y", y, loc, &diags));
+    struct compiled c;
+    assert_true(compile_net(&c, net, &m, 2, 1));
+    double *input = random_tensor(2 * 40 * 180, 5);
+    assert_true(run_net(&c, net, &bf_device_ref, &input, 0, NULL) < tolerance);
+    free(input);
+    compiled_free(&c);
+    bf_net_free(net);
+}
+
+/* What is said when a machine is too small. */
+static void refused(const struct shape *s, const struct bf_machine *machine, const char *reason) {
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_net *net = build(s, &diags);
+    struct bf_weights *weights = bf_weights_random(net, 1);
+    char *text = NULL;
+    size_t size = 0;
+    diags.out = open_memstream(&text, &size);
+    net->header.batch = s->batch;
+    struct bf_map *map = bf_map_create(bf_pass_select(net, &diags), machine);
+    assert_false(bf_pass_divide(map, &diags));
+    fclose(diags.out);
+    if (!strstr(text, reason))
+        fail_msg("\"%s\" does not say \"%s\"", text, reason);
+    free(text);
+    bf_map_free(map);
+    bf_weights_free(weights);
+    bf_net_free(net);
+}
+
+static void what_does_not_fit_is_refused(void **state) {
+    (void)state;
+    struct shape s = {16, 16, 2, 2, 16, 1, NONE, false, 0, 1};
+    struct bf_machine m = machine_of(16);
+    m.accumulators = 4;
+    refused(&s, &m, "it needs 8 accumulators, the array has 4");
+    m = machine_of(16);
+    m.special = 0;
+    refused(&s, &m, "softmax needs special functions");
+    m = machine_of(16);
+    m.data_ram = 64;
+    refused(&s, &m, "words of data RAM a PE, the array has 64");
+    m = machine_of(16);
+    s.columns = 300;
+    refused(&s, &m, "words of weight RAM, half of it has 64");
+    s = (struct shape){1, 16, 2, 2, 16, 2, NONE, false, 0, 1};
+    refused(&s, &m, "a batch of samples with a single query or key");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_in_the_reference_cases),
@@ -276,6 +348,8 @@ int main(void) {
         cmocka_unit_test(on_any_machine),
         cmocka_unit_test(in_parts),
         cmocka_unit_test(with_any_scores),
+        cmocka_unit_test(of_a_packed_tensor),
+        cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(in_cycles),
         cmocka_unit_test(faults_are_caught),
     };
