@@ -31,25 +31,35 @@ static int64_t points(const struct bf_machine *machine, const struct bf_stages_s
     return fits ? n : 0;
 }
 
-/* Cycles of a pass for one tile of lanes, over everything, in thousandths: computing and moving
- * words overlap as the window allows. */
+enum { LAUNCH_CYCLES = 500 }; /* weights, filling and draining of a launch */
+
+/* Cycles of a pass over `tiles` tiles of lanes, in thousandths: computing and moving words overlap
+ * as far as the window allows. */
 static int64_t pass_cost(const struct bf_machine *machine, const struct bf_stages_shape *shape,
-                         int a, int b, int64_t n) {
+                         int a, int b, int64_t n, int64_t tiles) {
     int64_t slots = 0, window = machine->data_ram / (shape->buffers * shape->planes * n);
+    int64_t pes = bf_machine_pes(machine), others = shape->n / n;
     for (int k = a; k <= b; k++) {
         int64_t r = bf_stages_radix(shape, k);
         slots += r == 2 ? 3 : 4 * (r - 1);
     }
-    int64_t compute = 1000 * slots * shape->n / bf_machine_pes(machine);
-    int64_t move = 1250 * 4 * shape->n / machine->spm_ports;
-    int64_t sum = compute + move, most = compute > move ? compute : move;
-    return window == 1 ? sum : window == 2 ? most + sum / 8 : most + sum / 32;
+    int64_t compute = 1000 * slots * shape->n / pes,
+            move = 1250 * 4 * shape->n / machine->spm_ports;
+    int64_t most = compute > move ? compute : move;
+    int64_t one = window == 1 ? most * 7 / 5 : window == 2 ? most + most / 20 : most + most / 100;
+    return tiles * one + 1000 * LAUNCH_CYCLES * ((others + pes - 1) / pes);
 }
 
 /* Moving all words once more. */
 static int64_t copy_cost(const struct bf_machine *machine, const struct bf_stages_shape *shape,
-                         int64_t planes) {
-    return 1250 * 2 * planes * shape->n / machine->spm_ports;
+                         int64_t planes, int64_t tiles) {
+    return tiles * (1250 * 2 * planes * shape->n / machine->spm_ports) + 1000 * LAUNCH_CYCLES;
+}
+
+static int64_t count_tiles(const struct bf_machine *machine, const struct bf_poly_kernel *kernel) {
+    const struct bf_operand *x = &kernel->inputs.data[0];
+    int64_t lanes = kernel->lanes == BF_LANES_COLS ? x->cols : x->rows;
+    return x->buffer->samples * (int64_t)bf_divide_up((uint64_t)lanes, machine->lanes);
 }
 
 /* Whether rows `stride` apart are few affine pieces of tiles of V rows. */
@@ -62,6 +72,8 @@ bool bf_stages_choose_passes(const struct bf_map *map, const struct bf_stages_sh
     const struct bf_machine *machine = &map->machine;
     const struct bf_poly_kernel *kernel = shape->kernel;
     bool columns = kernel->lanes == BF_LANES_COLS;
+    int64_t tiles = count_tiles(machine, kernel), planes_in = (int64_t)kernel->inputs.count;
+    int64_t planes_out = (int64_t)kernel->outputs.count;
     int64_t best[BF_MAX_PASS_DIGITS + 1] = {0}, before = 1; /* of the digits below; 0: none yet */
     int from[BF_MAX_PASS_DIGITS + 1];
     bool pack_in[BF_MAX_PASS_DIGITS + 1] = {false}, pack_out[BF_MAX_PASS_DIGITS + 1] = {false};
@@ -75,9 +87,9 @@ bool bf_stages_choose_passes(const struct bf_map *map, const struct bf_stages_sh
             int64_t after = shape->n / before / n;
             bool in = columns && a == 0 && !goes_with_tiles(after, n, machine->lanes);
             bool out = columns && b == shape->m - 1 && !goes_with_tiles(before, n, machine->lanes);
-            int64_t cost = best[a] + pass_cost(machine, shape, a, b, n) +
-                           (in ? copy_cost(machine, shape, (int64_t)kernel->inputs.count) : 0) +
-                           (out ? copy_cost(machine, shape, (int64_t)kernel->outputs.count) : 0);
+            int64_t cost = best[a] + pass_cost(machine, shape, a, b, n, tiles) +
+                           (in ? copy_cost(machine, shape, planes_in, tiles) : 0) +
+                           (out ? copy_cost(machine, shape, planes_out, tiles) : 0);
             if (best[b + 1] && best[b + 1] <= cost)
                 continue;
             best[b + 1] = cost;
