@@ -77,7 +77,7 @@ bool bf_weights_add(struct bf_weights *weights, const char *name, enum bf_weight
     if (*slot)
         return bf_fail(error, BF_ERROR_INPUT, "%s: tensor '%s' is there twice", weights->source,
                        name);
-    struct bf_weight weight = {bf_arena_strdup(&weights->arena, name), type, rank, {0}, data};
+    struct bf_weight weight = {bf_arena_strdup(&weights->arena, name), type, rank, {0}, data, NULL};
     for (unsigned i = 0; i < rank; i++)
         weight.dims[i] = dims[i];
     *bf_push(&weights->tensors) = weight;
@@ -148,6 +148,10 @@ static void note_need(const struct bf_param *param, struct bf_diags *diags) {
     bf_text_free(&shape);
 }
 
+static const char *place_of(const struct bf_weights *weights, const struct bf_weight *weight) {
+    return weight->origin ? weight->origin : weights->source;
+}
+
 /* The tensor with the most similar name that no parameter has, or NULL. */
 static const char *similar(const struct bf_net *net, const struct bf_weights *weights,
                            const char *name) {
@@ -178,7 +182,7 @@ static void bind_one(const struct bf_net *net, const struct bf_weights *weights,
     if (weight->type == BF_WEIGHT_I32 || weight->type == BF_WEIGHT_I64 ||
         weight->type == BF_WEIGHT_U8) {
         bf_diag_error(diags, nowhere, "'%s' is %s in %s, must be f16, bf16, f32 or f64",
-                      param->name, types[weight->type].name, weights->source);
+                      param->name, types[weight->type].name, place_of(weights, weight));
         note_need(param, diags);
     }
     if (weight->rank == param->type.rank &&
@@ -186,8 +190,34 @@ static void bind_one(const struct bf_net *net, const struct bf_weights *weights,
         return;
     struct bf_text shape = {0};
     add_shape(&shape, weight->rank, weight->dims);
-    bf_diag_error(diags, nowhere, "'%s' is %s in %s", param->name, shape.data, weights->source);
+    bf_diag_error(diags, nowhere, "'%s' is %s in %s", param->name, shape.data,
+                  place_of(weights, weight));
     note_need(param, diags);
+    bf_text_free(&shape);
+}
+
+/* A tensor that no parameter is called like, and the parameter without a tensor that it may mean.
+ */
+static void report_surplus(const struct bf_net *net, const struct bf_weights *weights,
+                           const struct bf_weight *weight, struct bf_diags *diags) {
+    const struct bf_param *meant = NULL;
+    size_t best = strlen(weight->name) / 4 + 2;
+    for (size_t i = 0; i < net->params.count; i++) {
+        const struct bf_param *param = net->params.data[i];
+        size_t distance = bf_edit_distance(weight->name, param->name, best);
+        if (distance < best && !bf_weights_find(weights, param->name)) {
+            best = distance;
+            meant = param;
+        }
+    }
+    struct bf_text shape = {0};
+    add_shape(&shape, weight->rank, weight->dims);
+    bf_diag_error(diags, (struct bf_loc){0},
+                  "'%s' %s of %s belongs to no operator of '%s'%s%s%s (-allow-unused ignores it)",
+                  weight->name, shape.data, place_of(weights, weight), net->name,
+                  meant ? "; did you mean '" : "", meant ? meant->name : "", meant ? "'?" : "");
+    if (meant)
+        note_need(meant, diags);
     bf_text_free(&shape);
 }
 
@@ -216,12 +246,7 @@ bool bf_weights_bind(const struct bf_net *net, const struct bf_weights *weights,
         struct bf_param key = {.name = weight->name}, *pointer = &key;
         if (bsearch(&pointer, sorted, net->params.count, sizeof *sorted, compare_names))
             continue;
-        struct bf_text shape = {0};
-        add_shape(&shape, weight->rank, weight->dims);
-        bf_diag_error(diags, (struct bf_loc){0},
-                      "'%s' %s of %s belongs to no operator of '%s' (-allow-unused ignores it)",
-                      weight->name, shape.data, weights->source, net->name);
-        bf_text_free(&shape);
+        report_surplus(net, weights, weight, diags);
     }
     free(sorted);
     return diags->errors == before && !diags->stopped;

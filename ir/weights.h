@@ -24,7 +24,8 @@ struct bf_weight {
     enum bf_weight_type type;
     unsigned rank;
     int64_t dims[BF_MAX_RANK];
-    const void *data; /* need not be aligned */
+    const void *data;   /* need not be aligned */
+    const char *origin; /* where it is, for messages; NULL: the source of all */
 };
 
 struct bf_weights {

@@ -245,9 +245,7 @@ void bf_compilation_free(struct bf_compilation *c) {
     bf_poly_free(c->poly);
     bf_net_free(c->net);
     bf_weights_free(c->weights);
-    for (size_t i = 0; i < c->weight_file_count; i++)
-        bf_tensor_file_free(c->weight_files[i]);
-    free(c->weight_files);
+    bf_checkpoint_free(&c->checkpoint);
     free(c->net_text);
     bf_frontend_files_free(&c->files);
 }

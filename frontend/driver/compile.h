@@ -8,10 +8,9 @@
 #ifndef BF_DRIVER_COMPILE_H
 #define BF_DRIVER_COMPILE_H
 
-#include "frontend/driver/options.h"
+#include "frontend/driver/checkpoint.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
-#include "runtime/safetensors.h"
 
 /* In the order in which a compilation goes through them. */
 enum bf_level { BF_LEVEL_SOURCE, BF_LEVEL_NET, BF_LEVEL_POLY, BF_LEVEL_MAP, BF_LEVEL_PROGRAM };
@@ -23,8 +22,7 @@ struct bf_compilation {
     struct bf_machine machine;
     struct bf_frontend_files files;      /* for -MD */
     struct bf_weights *weights;          /* NULL: none given */
-    struct bf_tensor_file **weight_files;/* whose bytes the weights point into */
-    size_t weight_file_count;
+    struct bf_checkpoint checkpoint;     /* what the weights point into */
     enum bf_level level;                 /* of what was read */
     struct bf_net *net;
     struct bf_poly *poly;                /* until map takes it */

@@ -44,12 +44,12 @@ static bool same_file(const char *a, const char *b) {
 }
 
 /* The input or a weight file that writing `path` would destroy. */
-static const char *overwritten(const struct bf_options *options, const char *path) {
-    if (same_file(path, options->input))
-        return options->input;
-    for (size_t i = 0; i < options->weights.count; i++)
-        if (same_file(path, options->weights.data[i]))
-            return options->weights.data[i];
+static const char *overwritten(const struct bf_compilation *c, const char *path) {
+    if (same_file(path, c->options->input))
+        return c->options->input;
+    for (size_t i = 0; i < c->checkpoint.paths.count; i++)
+        if (same_file(path, c->checkpoint.paths.data[i]))
+            return c->checkpoint.paths.data[i];
     return NULL;
 }
 
@@ -65,7 +65,7 @@ static void add_make_name(struct bf_text *text, const char *name) {
     }
 }
 
-/* The output depends on the sources and the weight files; each also gets an
+/* The output depends on the sources and the weight files, shards of an index too; each also gets an
  * empty rule, so that a file that is gone is no error. */
 static bool write_dependencies(struct bf_compilation *c, const char *output) {
     const struct bf_options *o = c->options;
@@ -73,11 +73,12 @@ static bool write_dependencies(struct bf_compilation *c, const char *output) {
     add_make_name(&text, output);
     bf_text_add(&text, ":");
     bool described = o->arch && strpbrk(o->arch, "/."); /* a file, not a shipped description */
-    size_t sources = c->files.paths.count, count = sources + o->weights.count + described;
+    const struct bf_strings *weights = &c->checkpoint.paths;
+    size_t sources = c->files.paths.count, count = sources + weights->count + described;
     for (size_t i = 0; i < count; i++) {
-        const char *name = i < sources                      ? c->files.paths.data[i]
-                           : i - sources < o->weights.count ? o->weights.data[i - sources]
-                                                            : o->arch;
+        const char *name = i < sources                    ? c->files.paths.data[i]
+                           : i - sources < weights->count ? weights->data[i - sources]
+                                                          : o->arch;
         bf_text_add(&text, " ");
         add_make_name(&text, name);
         add_make_name(&rules, name);
@@ -122,7 +123,7 @@ bool bf_emit(struct bf_compilation *c) {
         return true;
     struct bf_text name = {0};
     const char *path = output_name(c->options, &name);
-    const char *lost = overwritten(c->options, path);
+    const char *lost = overwritten(c, path);
     bool ok, standard = !strcmp(path, "-");
     if (lost)
         ok = bf_diag_error(c->diags, (struct bf_loc){0},

@@ -12,7 +12,11 @@ static const char help_text[] =
     "Compiles a network (.bfly, or a text of any level) for a dataflow array.\n"
     "\n"
     "  -o FILE                write to FILE; '-' is standard output\n"
-    "  -weights FILE          bind parameters to the tensors of a safetensors file\n"
+    "  -weights FILE          bind parameters to the tensors of a safetensors file, or of an "
+    "index\n"
+    "                         of shards (.json); may be repeated\n"
+    "  -weights-prefix PATH   take PATH from the names of tensors that begin with it\n"
+    "  -weights-rename A=B    call tensor A B; '*' stands for any part of a name; may be repeated\n"
     "  -random-weights SEED   bind parameters to pseudo-random numbers\n"
     "  -allow-unused          tensors that no parameter names are no error\n"
     "  -arch FILE|NAME        machine description (default: default)\n"
@@ -190,9 +194,9 @@ static bool set_flag(struct bf_options *options, const char *word, bool *known) 
 
 /* Options with a value: `-name value` or `-name=value`. */
 static const char *const valued[] = {
-    "-o",          "-weights",     "-random-weights", "-arch",     "-batch",
-    "-network",    "-I",           "-emit",           "-dump-dir", "-MF",
-    "-print-arch", "-print-after", "-passes",
+    "-o",          "-weights",     "-random-weights", "-arch",           "-batch",
+    "-network",    "-I",           "-emit",           "-dump-dir",       "-MF",
+    "-print-arch", "-print-after", "-passes",         "-weights-prefix", "-weights-rename",
 };
 enum { VALUED_COUNT = sizeof valued / sizeof *valued };
 
@@ -266,8 +270,14 @@ static bool set_valued(struct bf_options *options, struct arguments *arguments, 
     case 11:
         *bf_push(&options->print_after) = value;
         return true;
-    default:
+    case 12:
         options->passes = value;
+        return true;
+    case 13:
+        options->weights_prefix = value;
+        return true;
+    default:
+        *bf_push(&options->weights_renames) = value;
         return true;
     }
 }
@@ -292,6 +302,8 @@ static bool check(const struct bf_options *options) {
         return complain("%s", "no input file");
     if (options->random_weights && options->weights.count)
         return complain("%s", "-weights and -random-weights exclude each other");
+    if ((options->weights_prefix || options->weights_renames.count) && !options->weights.count)
+        return complain("%s", "-weights-prefix and -weights-rename need -weights");
     if (options->dependency_file && !options->make_dependencies)
         return complain("%s", "-MF needs -MD");
     if (options->embed_net && options->emit != BF_EMIT_BFX && options->emit != BF_EMIT_ASM)
@@ -322,6 +334,7 @@ bool bf_options_parse(struct bf_options *options, int argc, char **argv) {
 
 void bf_options_free(struct bf_options *options) {
     free(options->weights.data);
+    free(options->weights_renames.data);
     free(options->defines.data);
     free(options->include_dirs.data);
     free(options->print_after.data);

@@ -15,9 +15,11 @@ struct bf_options {
     const char *input;  /* "-": standard input */
     const char *output; /* -o; NULL: from the input's name */
     enum bf_emit emit;
-    bool text_to_stdout;       /* -emit of a text, without -o; -S names a file after the input */
-    const char *arch;          /* NULL: default, or what the text says */
-    struct bf_strings weights; /* -weights FILE, in order */
+    bool text_to_stdout;        /* -emit of a text, without -o; -S names a file after the input */
+    const char *arch;           /* NULL: default, or what the text says */
+    struct bf_strings weights;  /* -weights FILE, in order */
+    const char *weights_prefix; /* taken from the names of tensors; NULL: none */
+    struct bf_strings weights_renames; /* "FROM=TO", in order */
     bool random_weights;
     uint64_t seed;
     bool allow_unused;
@@ -34,7 +36,7 @@ struct bf_options {
     struct bf_strings print_after; /* pass names, or "all" */
     const char *dump_dir;
     const char *passes;          /* -passes=a,b: which of the optional ones run; NULL: all */
-    bool verify_each;           /* after every pass, not only the last of a level */
+    bool verify_each;            /* after every pass, not only the last of a level */
     bool make_dependencies;      /* -MD */
     const char *dependency_file; /* -MF */
     bool verbose, dry_run, werror, color;

@@ -1,4 +1,4 @@
-/* weights.c - where parameters get their values: safetensors files, or a seed. */
+/* weights.c - where parameters get their values: checkpoints, or a seed. */
 #include "frontend/driver/compile.h"
 
 #include <stdlib.h>
@@ -22,30 +22,58 @@ static enum bf_weight_type weight_type(enum bf_element element) {
     }
 }
 
-/* Tensors of test cases that are not weights. */
-static bool is_weight(const struct bf_tensor *tensor) {
-    return strncmp(tensor->name, "input.", 6) && strncmp(tensor->name, "output.", 7);
+static bool is_param(const struct bf_compilation *c, const char *name) {
+    const struct bf_poly *poly = c->poly ? c->poly : c->map ? c->map->poly : NULL;
+    if (c->net)
+        return bf_net_find_param(c->net, name) != NULL;
+    for (size_t i = 0; poly && i < poly->params.count; i++)
+        if (!strcmp(poly->params.data[i]->name, name))
+            return true;
+    return false;
 }
 
-static bool add_file(struct bf_compilation *c, const char *path) {
+/* Files of test cases also hold tensors "input.x" and "output.y", which are no weights, unless an
+ * operator has that label. */
+static bool is_weight(const struct bf_compilation *c, const char *name) {
+    return (strncmp(name, "input.", 6) && strncmp(name, "output.", 7)) || is_param(c, name);
+}
+
+/* "model-1.safetensors", or "model-1.safetensors (there 'bert.fc.weight')". */
+static const char *origin(struct bf_compilation *c, const struct bf_checkpoint_tensor *tensor) {
+    if (!tensor->touched)
+        return tensor->path;
+    return bf_arena_printf(&c->checkpoint.arena, "%s (there '%s')", tensor->path,
+                           tensor->tensor->name);
+}
+
+static bool add_tensor(struct bf_compilation *c, const struct bf_checkpoint_tensor *from) {
+    const struct bf_tensor *tensor = from->tensor;
+    int64_t dims[BF_TENSOR_MAX_RANK];
     struct bf_error error = {0};
-    struct bf_tensor_file *file = bf_tensor_file_read(path, &error);
-    c->weight_files =
-        bf_resize(c->weight_files, (c->weight_file_count + 1) * sizeof(struct bf_tensor_file *));
-    c->weight_files[c->weight_file_count++] = file;
-    for (size_t i = 0; file && i < file->tensor_count; i++) {
-        const struct bf_tensor *tensor = &file->tensors[i];
-        int64_t dims[BF_TENSOR_MAX_RANK];
-        for (unsigned a = 0; a < tensor->rank; a++)
-            dims[a] = (int64_t)tensor->dims[a];
-        if (is_weight(tensor) &&
-            !bf_weights_add(c->weights, tensor->name, weight_type(tensor->type), tensor->rank, dims,
-                            tensor->data, &error))
-            break;
-    }
-    if (error.code)
+    if (!is_weight(c, from->name))
+        return true;
+    const struct bf_weight *other = bf_weights_find(c->weights, from->name);
+    if (other)
+        return bf_diag_error(c->diags, (struct bf_loc){0},
+                             "weights: tensor '%s' is there twice: in %s and in %s", from->name,
+                             other->origin, origin(c, from));
+    for (unsigned a = 0; a < tensor->rank; a++)
+        dims[a] = (int64_t)tensor->dims[a];
+    if (!bf_weights_add(c->weights, from->name, weight_type(tensor->type), tensor->rank, dims,
+                        tensor->data, &error))
         return bf_diag_error(c->diags, (struct bf_loc){0}, "weights: %s", error.text);
+    c->weights->tensors.data[c->weights->tensors.count - 1].origin = origin(c, from);
     return true;
+}
+
+static bool read_checkpoint(struct bf_compilation *c) {
+    const struct bf_options *o = c->options;
+    struct bf_error error = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < o->weights.count; i++)
+        ok = bf_checkpoint_read(&c->checkpoint, o->weights.data[i], o->allow_unused, &error);
+    ok = ok && bf_checkpoint_rename(&c->checkpoint, o->weights_prefix, &o->weights_renames, &error);
+    return ok || bf_diag_error(c->diags, (struct bf_loc){0}, "weights: %s", error.text);
 }
 
 bool bf_load_weights(struct bf_compilation *c) {
@@ -67,8 +95,10 @@ bool bf_load_weights(struct bf_compilation *c) {
     }
     c->weights = bf_weights_create(names.data);
     bf_text_free(&names);
-    for (size_t i = 0; i < options->weights.count; i++)
-        if (!add_file(c, options->weights.data[i]))
+    if (!read_checkpoint(c))
+        return false;
+    for (size_t i = 0; i < c->checkpoint.tensors.count; i++)
+        if (!add_tensor(c, &c->checkpoint.tensors.data[i]))
             return false;
     return true;
 }
