@@ -55,7 +55,9 @@ static int64_t context_words(const struct division *d, int64_t chunk) {
 
 static int64_t weight_words(const struct division *d, int64_t chunk) {
     int64_t v = d->map->machine.lanes;
-    return divide_up(d->program.lanes, v) + bf_rows_vectors(&d->shape) * divide_up(chunk, v);
+    int64_t params = (int64_t)d->kernel->params.count, stride = bf_rows_interleave(&d->shape, v);
+    int64_t words = divide_up(d->program.lanes, v) + bf_rows_vectors(&d->shape) * divide_up(chunk, v);
+    return stride > 1 ? words - params * divide_up(chunk, v) + divide_up(chunk * stride, v) : words;
 }
 
 /* Weight lanes that an address reaches: both halves as one, or one. */
@@ -157,6 +159,7 @@ static void add_plan(struct division *d, int64_t first, const int64_t count[BF_R
     bf_plan_set(map, plan, "passes", count[1]);
     bf_plan_set(map, plan, "inner", count[2]);
     bf_plan_set(map, plan, "outer", count[3]);
+    bf_plan_set(map, plan, "interleave", bf_rows_interleave(&d->shape, map->machine.lanes));
     bf_plan_set(map, plan, "chunk_groups", groups[0]);
     bf_plan_set(map, plan, "inner_groups", groups[2]);
     bf_plan_set(map, plan, "outer_groups", groups[3]);

@@ -44,6 +44,9 @@ bool bf_rows_is_row_output(const struct bf_rows_shape *shape, int index);
 /* Number of a VECTOR or SCALAR input among the weight vectors, after the parameters. */
 int bf_rows_vector(const struct bf_rows_shape *shape, int input);
 int bf_rows_vectors(const struct bf_rows_shape *shape);
+/* Parameters alternate in the weight lanes, element by element, every `interleave` lanes: so the lanes of
+ * an element are in one word, and one can be the addend of another's product. 1: one after the other. */
+int64_t bf_rows_interleave(const struct bf_rows_shape *shape, int64_t lanes);
 /* Whether vector `v` has an element for each position (else it is one number). */
 bool bf_rows_vector_moves(const struct bf_rows_shape *shape, int v);
 
@@ -86,6 +89,7 @@ struct bf_rows_pass {
     int temp_accs;           /* of an element */
     int finish_accs;         /* temporary accumulators of init and finish */
     int unroll;              /* elements of a loop body */
+    int exponent;            /* words that the loop writes are scaled by 2^exponent */
     uint64_t outputs;        /* written by the loop */
     uint64_t row_outputs;    /* written by finish */
 };
@@ -98,6 +102,16 @@ struct bf_rows_program {
     int keep;       /* words that live on between passes */
     int temp_words; /* for all elements of a body */
 };
+
+/* An instruction of element u of a body. */
+struct bf_rows_slot {
+    const struct bf_rows_ins *ins;
+    int u;
+};
+/* Orders a body so that it stalls little; returns the cycles of a trip in the long run. Uses parts
+ * of the pass. */
+int bf_rows_order(const struct bf_machine *machine, const struct bf_rows_pass *pass,
+                  struct bf_rows_slot *slots, int count);
 
 /* Refuses with resource, need and limit what does not fit a body or the accumulators. */
 bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape,
@@ -143,6 +157,7 @@ struct bf_rows_plan {
     int64_t last; /* elements of the last chunk */
     int64_t count[BF_ROWS_AXES], groups[BF_ROWS_AXES], rounds[BF_ROWS_AXES];
     int64_t vector_words; /* weight words of a vector */
+    int64_t interleave, param_words; /* how parameters lie, words of all of them */
     int64_t lane_words;   /* weight words of constants: they come first */
     int64_t set_words;    /* words of a set of the recipe: constants, parameters, constant words */
 };

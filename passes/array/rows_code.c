@@ -87,9 +87,22 @@ static unsigned acc_number(struct bf_rows_operand o, const struct position *at, 
                       at->u);
 }
 
+/* Weight word of a vector that an input supplies. */
+static int64_t vector_word(const struct build *b, int number) {
+    int64_t params = (int64_t)b->plan->kernel->params.count;
+    return b->p.lane_words + b->p.param_words + (number - params) * b->p.vector_words;
+}
+
+/* Lane of its first element. */
+static int64_t vector_lane(const struct build *b, int number) {
+    int64_t v = lanes_of(b);
+    if (number >= (int)b->plan->kernel->params.count)
+        return vector_word(b, number) * v;
+    return b->p.lane_words * v + (b->p.interleave > 1 ? number : number * b->p.vector_words * v);
+}
+
 static void set_b(const struct build *b, struct bf_cal *cal, struct bf_rows_operand o,
                   const struct position *at) {
-    int64_t v = lanes_of(b);
     if (o.place == BF_IN_NUMBER) {
         cal->b_kind = BF_B_CONST;
         cal->b = (uint16_t)o.index;
@@ -100,8 +113,8 @@ static void set_b(const struct build *b, struct bf_cal *cal, struct bf_rows_oper
     } else if (o.place == BF_IN_VECTOR) {
         bool moves = bf_rows_vector_moves(&b->shape, o.index);
         cal->b_kind = BF_B_LANE;
-        cal->b = (uint16_t)((b->p.lane_words + o.index * b->p.vector_words) * v +
-                            (moves ? at->offset + at->u : 0));
+        cal->b = (uint16_t)(vector_lane(b, o.index) +
+                            (moves ? (at->offset + at->u) * b->p.interleave : 0));
         cal->b_class = moves ? LANES : FIXED;
     } else {
         struct address address = ram_address(b, o, at);
@@ -132,6 +145,10 @@ static struct bf_cal encode(const struct build *b, const struct bf_rows_ins *ins
         cal.c_class = BF_CLASS_SPECIAL;
     } else if ((reads & 4) && ins->c.place == BF_IN_NUMBER) {
         cal.c = (uint16_t)((ins->c.index ? BF_C_ONE : BF_C_ZERO) << 8);
+        cal.c_class = BF_CLASS_SPECIAL;
+    } else if ((reads & 4) && ins->c.place == BF_IN_VECTOR) {
+        int64_t v = lanes_of(b); /* a lane of the word that B reads */
+        cal.c = (uint16_t)(BF_C_LANE << 8 | ((ins->c.index - ins->b.index + v) % v));
         cal.c_class = BF_CLASS_SPECIAL;
     } else if (reads & 4) {
         struct address address = ram_address(b, ins->c, at);
@@ -203,9 +220,12 @@ static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *bod
     d->cal.start = (uint8_t)bf_code_body(&b->code, body, (unsigned)length);
     d->cal.length = (uint8_t)length;
     d->cal.relative = 1 << ELEMENT | 1 << CONTEXT;
-    d->cal.uses_weights = b->next_weight < BF_FIRST_FLOW;
-    if (trips > 1)
-        d->cal.delta[ELEMENT][0] = d->cal.delta[LANES][0] = (int16_t)unroll;
+    for (int i = 0; i < length; i++)
+        d->cal.uses_weights |= body[i].b_kind == BF_B_LANE && (bf_cal_operands(body[i].op) & 2);
+    if (trips > 1) {
+        d->cal.delta[ELEMENT][0] = (int16_t)unroll;
+        d->cal.delta[LANES][0] = (int16_t)(unroll * b->p.interleave);
+    }
     return d;
 }
 
@@ -265,18 +285,23 @@ static void row_blocks(struct build *b, const struct bf_rows_pass *pass,
     }
 }
 
-/* `trips` bodies of `unroll` elements from element `offset` on, instruction by instruction. */
+/* `trips` bodies of `unroll` elements from element `offset` on. */
 static void loop_block(struct build *b, const struct bf_rows_pass *pass, int unroll, int64_t trips,
                        int64_t offset, struct phases phases, const uint8_t targets[BF_TARGETS]) {
+    struct bf_rows_slot slots[BF_MAX_BODY];
     struct bf_cal body[BF_MAX_BODY];
     struct bf_descriptor d;
     int length = 0;
     for (size_t i = 0; i < pass->loop.count; i++)
-        for (int u = 0; u < unroll; u++) {
-            struct position at = {pass, u, unroll, offset};
-            body[length++] = encode(b, &pass->loop.data[i], &at, false);
-        }
+        for (int u = 0; u < unroll; u++)
+            slots[length++] = (struct bf_rows_slot){&pass->loop.data[i], u};
+    bf_rows_order(&b->map->machine, pass, slots, length);
+    for (int i = 0; i < length; i++) {
+        struct position at = {pass, slots[i].u, unroll, offset};
+        body[i] = encode(b, slots[i].ins, &at, false);
+    }
     cal_block(b, body, length, trips, unroll, phases, &d);
+    d.cal.exponent = (int8_t)pass->exponent;
     memcpy(d.target, targets, sizeof d.target);
     emit(b, &d, "elements");
 }
@@ -410,7 +435,7 @@ static void load_vector(struct build *b, int input) {
         d.last = (uint8_t)parts[i].phases.last;
         d.trips[0] = (uint16_t)((parts[i].elements + v - 1) / v);
         d.mem.weights = true;
-        d.mem.ram = (uint16_t)(b->p.lane_words + number * b->p.vector_words);
+        d.mem.ram = (uint16_t)vector_word(b, number);
         d.mem.ram_delta[0] = d.trips[0] > 1;
         d.mem.spm_delta[0] = (int32_t)(d.trips[0] > 1 ? (access.row ? v : width) : 0);
         memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0,

@@ -23,6 +23,7 @@ struct bf_rows_gen {
     struct bf_rows_program *program;
     struct bf_rows_pass *pass;
     struct bf_rows_list *list;
+    int64_t lanes;            /* of a word */
     bool row_level;           /* code of finish: once a row */
     int acc_holds[16], word_holds[16];
     int acc_peak, word_peak;
@@ -31,6 +32,7 @@ struct bf_rows_gen {
     int factor[BF_ROWS_STEPS];   /* keep words: hi, lo, exponent, -1 */
     int part[BF_ROWS_STEPS];     /* number of the reduction in its pass */
     int ready[BF_ROWS_STEPS];    /* pass at whose end the step is known */
+    int scale[BF_ROWS_STEPS];    /* partial results are the step's times 2^-scale */
 };
 
 /* ---- values ---- */
@@ -433,8 +435,21 @@ static value generate_product(struct bf_rows_gen *g, const struct bf_expr *e, bo
     return product(g, negative ? bf_rows_negated(a) : a, b, c, bound);
 }
 
+/* a p + q of two parameters whose lanes share a word: one instruction. */
+static bool is_scale_and_shift(const struct bf_rows_gen *g, const struct bf_expr *e) {
+    const struct bf_expr *p = e->a->kind == BF_EXPR_MUL ? e->a->b : NULL, *q = e->b;
+    return p && p->kind == BF_EXPR_PARAM && q->kind == BF_EXPR_PARAM &&
+           bf_rows_interleave(g->shape, g->lanes) > 1 && bf_rows_vector_moves(g->shape, p->index) &&
+           bf_rows_vector_moves(g->shape, q->index);
+}
+
 static value generate_sum(struct bf_rows_gen *g, const struct bf_expr *e) {
     bool minus = e->kind == BF_EXPR_SUB;
+    if (is_scale_and_shift(g, e)) {
+        value a = as_addend(g, generate(g, e->a->a), false), q = at(BF_IN_VECTOR, e->b->index);
+        q.negative = minus;
+        return plain_fma(g, a, at(BF_IN_VECTOR, e->a->b->index), q);
+    }
     if (is_product(e->a)) {
         value c = as_addend(g, generate(g, e->b), true);
         return generate_product(g, e->a, false, minus ? bf_rows_negated(c) : c);
@@ -510,6 +525,26 @@ static value generate(struct bf_rows_gen *g, const struct bf_expr *e) {
 
 /* ---- results ---- */
 
+static bool in_loop(const struct bf_step *step) {
+    return step->kind == BF_STEP_SUM || step->kind == BF_STEP_MAX || step->kind == BF_STEP_MAP;
+}
+
+/* Made of additions and shifts alone, which write no words. */
+static bool is_simple(const struct bf_expr *e) {
+    switch (e->kind) {
+    case BF_EXPR_ARG:
+    case BF_EXPR_ROW:
+        return true;
+    case BF_EXPR_ADD:
+    case BF_EXPR_SUB:
+        return is_simple(e->a) && is_simple(e->b);
+    case BF_EXPR_SHIFT:
+        return is_simple(e->a);
+    default:
+        return false;
+    }
+}
+
 /* Makes the last instruction write `to` instead of a temporary; adds one if it can't. */
 static void send(struct bf_rows_gen *g, value v, enum bf_rows_place place, int index) {
     struct bf_rows_ins *last = g->list->count ? &g->list->data[g->list->count - 1] : NULL;
@@ -531,10 +566,47 @@ static void send(struct bf_rows_gen *g, value v, enum bf_rows_place place, int i
     bf_rows_release(g, v);
 }
 
+/* The sum of squares of an f32 value d. Words of the loop are scaled by 2^-scale, so that its pieces
+ * don't overflow, and so is the sum until finish:
+ *     hi = d 2^-scale, lo = (d - hi 2^scale) 2^-scale, part += d hi + d lo */
+static void add_square(struct bf_rows_gen *g, const struct bf_expr *e, int index) {
+    value part = at(BF_IN_PART, g->part[index]);
+    int bound = bound_of(g, e), scale = bound > 15 ? bound - 15 : 0;
+    value d = generate(g, e), hi = new_temp(g, true);
+    g->list->data[g->list->count - 1].word = hi.at;
+    g->pass->exponent = -scale;
+    g->scale[index] = scale;
+    bf_rows_hold(g, d);
+    bf_rows_hold(g, d);
+    bf_rows_hold(g, hi);
+    value lo = bf_rows_op(g, BF_CAL_FMA, hi,
+                          constant_factor(g, -(double)(INT64_C(1) << scale)), d, true);
+    bf_rows_hold(g, d);
+    send(g, plain_fma(g, d, hi, part), BF_IN_PART, part.at.index);
+    send(g, plain_fma(g, d, lo, part), BF_IN_PART, part.at.index);
+    bf_rows_release(g, d);
+}
+
+/* Whether a pass sums squares of one f32 value and nothing else: no other word is scaled then. */
+static bool sums_squares(const struct bf_rows_gen *g, int index) {
+    const struct bf_step *step = &g->kernel->steps.data[index];
+    if (step->kind != BF_STEP_SUM || step->expr->kind != BF_EXPR_MUL ||
+        !same_expr(step->expr->a, step->expr->b))
+        return false;
+    const struct bf_expr *d = step->expr->a;
+    bool sum = (d->kind == BF_EXPR_ADD || d->kind == BF_EXPR_SUB) && bound_of(g, d) <= 30;
+    for (int s = 0; s < (int)g->kernel->steps.count; s++)
+        if (s != index && in_loop(&g->kernel->steps.data[s]) && g->ready[s] == g->ready[index])
+            return false;
+    return sum && is_simple(d->a) && is_simple(d->b);
+}
+
 static void loop_step(struct bf_rows_gen *g, int index) {
     const struct bf_step *step = &g->kernel->steps.data[index];
     value part = at(BF_IN_PART, g->part[index]);
-    if (step->kind == BF_STEP_MAP) {
+    if (sums_squares(g, index)) {
+        add_square(g, step->expr->a, index);
+    } else if (step->kind == BF_STEP_MAP) {
         send(g, generate(g, step->expr), BF_IN_OUTPUT, step->index);
     } else if (step->kind == BF_STEP_MAX) {
         value a = as_addend(g, generate(g, step->expr), false);
@@ -580,7 +652,7 @@ static value combine(struct bf_rows_gen *g, int step, int parts) {
         for (int i = 0; i < parts / 2; i++)
             part[i] = max ? bf_rows_op(g, BF_CAL_MAX, part[2 * i], nothing(), part[2 * i + 1], false)
                           : plain_fma(g, part[2 * i], at(BF_IN_NUMBER, BF_B_ONE), part[2 * i + 1]);
-    return part[0];
+    return scaled(g, part[0], g->scale[step]);
 }
 
 /* ---- passes ---- */
@@ -593,10 +665,6 @@ static int last_ready(const struct bf_rows_gen *g, const struct bf_expr *e) {
     for (int i = 0; i < 3; i++)
         last = parts[i] > last ? parts[i] : last;
     return last;
-}
-
-static bool in_loop(const struct bf_step *step) {
-    return step->kind == BF_STEP_SUM || step->kind == BF_STEP_MAX || step->kind == BF_STEP_MAP;
 }
 
 /* Pass of a loop step; pass after which a row step is known. */
@@ -629,20 +697,34 @@ static void begin(struct bf_rows_gen *g, int pass, struct bf_rows_list *list, bo
     g->row_level = row_level;
 }
 
-/* Elements of a body and partial accumulators: as many as hide the latency, if they fit. */
+/* Cycles an element takes in bodies of `unroll`, times 840 (a multiple of 1 .. 8); 0: not possible. */
+static int element_cycles(const struct bf_machine *machine, struct bf_rows_pass *pass) {
+    struct bf_rows_slot slots[BF_MAX_BODY];
+    int length = (int)pass->loop.count, count = 0;
+    int accs = pass->row_accs + pass->reductions * pass->parts + pass->unroll * pass->temp_accs;
+    if (pass->unroll * length > BF_MAX_BODY || accs > (int)machine->accumulators ||
+        pass->unroll % pass->parts)
+        return 0;
+    for (int i = 0; i < length; i++)
+        for (int u = 0; u < pass->unroll; u++)
+            slots[count++] = (struct bf_rows_slot){&pass->loop.data[i], u};
+    return bf_rows_order(machine, pass, slots, count) * 840 / pass->unroll;
+}
+
+/* Elements of a body and partial accumulators: what takes the fewest cycles. */
 static void choose_unroll(const struct bf_machine *machine, struct bf_rows_pass *pass) {
-    int length = (int)pass->loop.count;
-    for (pass->unroll = 8; pass->unroll > 1; pass->unroll--) {
-        pass->parts = 1;
-        while (pass->reductions && 2 * pass->parts <= pass->unroll &&
-               pass->parts * length < (int)machine->fma_latency)
-            pass->parts *= 2;
-        int accs = pass->row_accs + pass->reductions * pass->parts + pass->unroll * pass->temp_accs;
-        if (pass->unroll * length <= BF_MAX_BODY && accs <= (int)machine->accumulators &&
-            pass->unroll % pass->parts == 0)
-            return;
-    }
-    pass->parts = 1;
+    int best = INT32_MAX, unroll = 1, parts = 1;
+    for (pass->unroll = 1; pass->unroll <= 8; pass->unroll++)
+        for (pass->parts = 1; pass->parts <= (pass->reductions ? 8 : 1); pass->parts *= 2) {
+            int cycles = element_cycles(machine, pass);
+            if (cycles && cycles < best) {
+                best = cycles;
+                unroll = pass->unroll;
+                parts = pass->parts;
+            }
+        }
+    pass->unroll = unroll;
+    pass->parts = parts;
 }
 
 static void generate_loop(struct bf_rows_gen *g, int p, const struct bf_machine *machine,
@@ -749,6 +831,7 @@ static bool uses_special(const struct bf_rows_program *program) {
 bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape,
                      struct bf_rows_program *program, struct bf_diags *diags) {
     struct bf_rows_gen g = {.shape = shape, .kernel = shape->kernel, .program = program};
+    g.lanes = map->machine.lanes;
     memset(program, 0, sizeof *program);
     int steps = (int)shape->kernel->steps.count;
     if (steps > BF_ROWS_STEPS)

@@ -70,6 +70,16 @@ bool bf_rows_vector_moves(const struct bf_rows_shape *shape, int v) {
     return false;
 }
 
+int64_t bf_rows_interleave(const struct bf_rows_shape *shape, int64_t lanes) {
+    int64_t stride = 1;
+    for (int i = 0; i < (int)shape->kernel->inputs.count; i++)
+        if (bf_rows_class(shape, i) == BF_ROWS_VECTOR)
+            return 1; /* it has its lanes one after the other */
+    while (stride < (int64_t)shape->kernel->params.count)
+        stride *= 2;
+    return stride <= lanes ? stride : 1;
+}
+
 /* A row of every sample follows the one before; larger samples begin at a tile. */
 static int64_t pitch_of(const struct bf_buffer *buffer, int64_t lanes) {
     return buffer->rows == 1 ? 1 : round_up(buffer->rows, lanes);
@@ -121,8 +131,10 @@ struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct
     p.last = shape->n - (p.count[0] - 1) * p.chunk;
     p.vector_words = round_up(p.chunk, lanes) / lanes;
     p.lane_words = round_up(bf_plan_int(plan, "lanes"), lanes) / lanes;
-    p.set_words = p.lane_words + (int64_t)shape->kernel->params.count * p.vector_words +
-                  bf_plan_int(plan, "words");
+    p.interleave = bf_plan_int(plan, "interleave");
+    p.param_words = p.interleave > 1 ? round_up(p.chunk * p.interleave, lanes) / lanes
+                                     : (int64_t)shape->kernel->params.count * p.vector_words;
+    p.set_words = p.lane_words + p.param_words + bf_plan_int(plan, "words");
     return p;
 }
 

@@ -1,0 +1,161 @@
+/* rows_order.c - the order of the instructions of a loop body.
+ *
+ * CAL issues in order and stalls until operands are there: an accumulator after fma_latency (or
+ * special_latency) cycles, a RAM word two cycles later than that. The body's elements are
+ * independent, so that a list scheduler fills the wait of one with work of the others: of the
+ * instructions whose predecessors have issued it takes the one that can go first, then the one
+ * with the longest way to the end.
+ */
+#include "passes/array/rows.h"
+
+struct graph {
+    const struct bf_machine *machine;
+    const struct bf_rows_pass *pass;
+    const struct bf_rows_slot *slots;
+    int count;
+    int8_t wait[BF_MAX_BODY][BF_MAX_BODY]; /* cycles from i to a later j; 0: none */
+    int height[BF_MAX_BODY];
+};
+
+/* What an operand names that a body can write: elements and partial results apart; -1: nothing. */
+static int resource(const struct bf_rows_pass *pass, struct bf_rows_operand o, int u) {
+    switch (o.place) {
+    case BF_IN_PART:
+        u %= pass->parts;
+        break;
+    case BF_IN_TEMP_ACC:
+    case BF_IN_TEMP_WORD:
+    case BF_IN_OUTPUT:
+        break;
+    default:
+        return -1;
+    }
+    return (int)o.place * 1024 + o.index * 32 + u;
+}
+
+static bool reads(const struct graph *g, int i, int resource_id) {
+    const struct bf_rows_ins *ins = g->slots[i].ins;
+    struct bf_rows_operand operands[] = {ins->a, ins->b, ins->c};
+    for (int k = 0; k < 3; k++)
+        if (resource(g->pass, operands[k], g->slots[i].u) == resource_id)
+            return true;
+    return false;
+}
+
+static int latency(const struct graph *g, int i, bool word) {
+    if (bf_cal_special(g->slots[i].ins->op))
+        return (int)g->machine->special_latency;
+    return (int)g->machine->fma_latency + (word ? 2 : 0);
+}
+
+static int most(int a, int b) {
+    return a > b ? a : b;
+}
+
+/* Cycles that instruction j must come after instruction i, which is before it in the code. */
+static int wait_of(const struct graph *g, int i, int j) {
+    int wait = 0;
+    for (int word = 0; word < 2; word++) {
+        const struct bf_rows_ins *from = g->slots[i].ins, *to = g->slots[j].ins;
+        int written = resource(g->pass, word ? from->word : from->acc, g->slots[i].u);
+        int later = resource(g->pass, word ? to->word : to->acc, g->slots[j].u);
+        if (written >= 0 && reads(g, j, written))
+            wait = most(wait, latency(g, i, word));
+        if (written >= 0 && written == later)
+            wait = most(wait, most(1, latency(g, i, word) - latency(g, j, word) + 1));
+        if (later >= 0 && reads(g, i, later))
+            wait = most(wait, 1);
+    }
+    return wait;
+}
+
+static void build(struct graph *g) {
+    for (int j = 0; j < g->count; j++)
+        for (int i = 0; i < j; i++)
+            g->wait[i][j] = (int8_t)wait_of(g, i, j);
+    for (int i = g->count - 1; i >= 0; i--) {
+        g->height[i] = 0;
+        for (int j = i + 1; j < g->count; j++)
+            if (g->wait[i][j])
+                g->height[i] = most(g->height[i], g->wait[i][j] + g->height[j]);
+    }
+}
+
+/* First cycle in which j can issue; INT_MAX while a predecessor has not. */
+static int earliest(const struct graph *g, int j, const int *issued, int special_free) {
+    int at = bf_cal_special(g->slots[j].ins->op) ? special_free : 0;
+    for (int i = 0; i < j; i++) {
+        if (!g->wait[i][j])
+            continue;
+        if (issued[i] < 0)
+            return INT32_MAX;
+        at = most(at, issued[i] + g->wait[i][j]);
+    }
+    return at;
+}
+
+static void schedule(const struct graph *g, int *order) {
+    int issued[BF_MAX_BODY], special_free = 0;
+    for (int i = 0; i < g->count; i++)
+        issued[i] = -1;
+    for (int n = 0, now = 0; n < g->count; n++) {
+        int best = -1, best_at = INT32_MAX;
+        for (int j = 0; j < g->count; j++) {
+            if (issued[j] >= 0)
+                continue;
+            int at = earliest(g, j, issued, special_free);
+            at = at == INT32_MAX ? at : most(at, now);
+            if (at < best_at || (at == best_at && best >= 0 && g->height[j] > g->height[best])) {
+                best = j;
+                best_at = at;
+            }
+        }
+        issued[best] = best_at;
+        now = best_at + 1;
+        if (bf_cal_special(g->slots[best].ins->op))
+            special_free = best_at + (int)g->machine->special_interval;
+        order[n] = best;
+    }
+}
+
+/* Cycles of a trip in the long run: the difference between two trips, each instruction waiting for
+ * what it depends on in its own trip and in the one before. */
+static int cycles(const struct graph *g, const int *order) {
+    int last[BF_MAX_BODY] = {0}, now = 0, ends[4], special_free = 0;
+    for (int trip = 0; trip < 4; trip++) {
+        int issued[BF_MAX_BODY];
+        for (int n = 0; n < g->count; n++) {
+            int j = order[n], at = now;
+            for (int m = 0; m < g->count; m++) {
+                int i = order[m];
+                if (m < n && i < j && g->wait[i][j])
+                    at = most(at, issued[i] + g->wait[i][j]);
+                else if (m >= n && trip > 0)
+                    at = most(at, last[i] + wait_of(g, i, j));
+            }
+            if (bf_cal_special(g->slots[j].ins->op)) {
+                at = most(at, special_free);
+                special_free = at + (int)g->machine->special_interval;
+            }
+            issued[j] = at;
+            now = at + 1;
+        }
+        memcpy(last, issued, sizeof last);
+        ends[trip] = now;
+    }
+    return ends[3] - ends[2];
+}
+
+int bf_rows_order(const struct bf_machine *machine, const struct bf_rows_pass *pass,
+                  struct bf_rows_slot *slots, int count) {
+    struct graph g = {.machine = machine, .pass = pass, .slots = slots, .count = count};
+    struct bf_rows_slot sorted[BF_MAX_BODY];
+    int order[BF_MAX_BODY];
+    build(&g);
+    schedule(&g, order);
+    int length = cycles(&g, order);
+    for (int n = 0; n < count; n++)
+        sorted[n] = slots[order[n]];
+    memcpy(slots, sorted, (size_t)count * sizeof *slots);
+    return length;
+}
