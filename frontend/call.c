@@ -38,7 +38,12 @@ struct fe_value fe_call_labelled(struct fe_sema *sema, struct fe_frame *frame,
              "the path '%s' is used twice; write 'shared' before the label to use the same "
              "parameters again",
              label.path);
-    fe_note(&sema->report, *first, "it was used first here");
+    if (first->file == expr->left->span.file && first->begin == expr->left->span.begin)
+        fe_note(&sema->report, *first,
+                "it was used in an earlier round of the loop; an index makes it another path, as in "
+                "'label[i]: ...'");
+    else
+        fe_note(&sema->report, *first, "it was used first here");
     return fe_broken();
 }
 

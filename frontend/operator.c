@@ -284,10 +284,19 @@ static void unknown_argument(struct matching *match, const struct ast_arg *arg) 
     for (unsigned i = 0; i < info->attr_count; i++)
         if (is_given_by_user(&info->attrs[i]))
             fe_suggest(arg->name, info->attrs[i].name, &best);
-    if (best)
+    if (best) {
         refuse(match, arg->span, "there is no argument '%s'; did you mean '%s'?", arg->name, best);
-    else
-        refuse(match, arg->span, "there is no argument '%s'", arg->name);
+        return;
+    }
+    struct bf_text names = {0};
+    for (unsigned i = 0; i < info->arg_count; i++)
+        bf_text_printf(&names, "%s%s", names.length ? ", " : "", info->args[i].name);
+    for (unsigned i = 0; i < info->attr_count; i++)
+        if (is_given_by_user(&info->attrs[i]))
+            bf_text_printf(&names, "%s%s", names.length ? ", " : "", info->attrs[i].name);
+    refuse(match, arg->span, "there is no argument '%s'; it takes %s", arg->name,
+           names.length ? names.data : "none");
+    bf_text_free(&names);
 }
 
 /* Gives `value` to the operand or the attribute `name`, whichever it fits. */

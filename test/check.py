@@ -3,7 +3,7 @@
 
 unit      the program made from each test/unit/test_*.c, and briefly from each test/fuzz/*.c (one
           a program)
-lit       everything under test/lit, with FileCheck (one a test)
+lit       everything under test/lit and test/newcomer, with FileCheck (one a test)
 python    each test/python/test_*.py, with unittest (one a test method)
 includes  the rule who may include whom (one)
 
@@ -74,7 +74,7 @@ def lit(build):
     if os.path.exists(report):
         os.remove(report)
     command = [sys.executable, LIT, "-sv", f"-j{JOBS}", f"--param=build={build}", "-o", report,
-               "test/lit"]
+               "test/lit", "test/newcomer"]
     if not any(name.endswith((".test", ".bfly", ".bfs"))
                for _, _, names in os.walk("test/lit") for name in names):
         return 0, 0

@@ -189,6 +189,19 @@ static bool can_become(struct bf_compilation *c) {
 
 /* ---- weights ---- */
 
+/* Texts can do without values, a program can't. */
+static bool can_do_without(struct bf_compilation *c, const struct bf_net *net) {
+    bool program = c->options->emit == BF_EMIT_BFX || c->options->emit == BF_EMIT_ASM;
+    if (!program || !net->params.count)
+        return true;
+    const struct bf_param *first = net->params.data[0];
+    bf_diag_error(c->diags, nowhere,
+                  "network '%s' has %zu parameters: give -weights FILE or -random-weights SEED",
+                  net->name, net->params.count);
+    bf_diag_note(c->diags, first->loc, "'%s' is the first, of this %s", first->name, first->owner);
+    return false;
+}
+
 /* The parameters are the net's; a later text carries them and the hash of their
  * values. */
 static bool bind_weights(struct bf_compilation *c) {
@@ -202,8 +215,6 @@ static bool bind_weights(struct bf_compilation *c) {
     }
     if (!bf_load_weights(c))
         return false;
-    if (!c->weights)
-        return true;
     struct bf_net params = {.name = settings_of(c).network};
     const struct bf_net *net = c->net;
     if (!net) {
@@ -212,6 +223,8 @@ static bool bind_weights(struct bf_compilation *c) {
         params.params.count = poly->params.count;
         net = &params;
     }
+    if (!c->weights)
+        return can_do_without(c, net);
     if (!bf_weights_bind(net, c->weights, c->options->allow_unused, c->diags))
         return false;
     uint64_t hash = bf_weights_hash(net, c->weights);

@@ -120,10 +120,6 @@ static bool run_verify(struct bf_compilation *c) {
 
 static bool run_encode(struct bf_compilation *c) {
     struct bf_error error = {0};
-    if (c->map->poly->params.count && !c->weights)
-        return bf_diag_error(c->diags, (struct bf_loc){0},
-                             "the network has parameters: give -weights FILE or "
-                             "-random-weights SEED");
     if (!bf_encode(c->map, c->weights, c->diags))
         return false;
     c->map->program->net = c->net_text;

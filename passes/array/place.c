@@ -6,8 +6,8 @@
  *   scratchpad   | zeros | ones | buffer .. weights of plan i .. | .. first fit, reused when dead
  *   DRAM         | recipes and tensors (rodata) | inputs | outputs |
  *
- * Time is counted in plans. The weights of plan i arrive while plan i - 1 runs, so they are alive in
- * both; a resident network has all of them from the start.
+ * Time is counted in plans. The weights of plan i arrive while plan i - 1 runs, so they are alive
+ * in both; a resident network has all of them from the start.
  */
 #include "passes/passes.h"
 
@@ -74,9 +74,9 @@ static struct items collect(struct bf_map *map) {
     for (size_t b = 0; b < map->poly->buffers.count; b++) {
         struct bf_place_of_buffer *place = &map->places[b];
         if (place->first >= 0)
-            *bf_push(&items) = (struct item){place->width * place->height / v, place->first,
-                                             place->last, &place->spm,
-                                             map->poly->buffers.data[b]->name};
+            *bf_push(&items) =
+                (struct item){place->width * place->height / v, place->first, place->last,
+                              &place->spm, map->poly->buffers.data[b]->name};
     }
     for (int p = 0; p < end; p++) {
         struct bf_plan *plan = map->plans.data[p];
@@ -128,11 +128,16 @@ static bool no_room(struct bf_map *map, const struct items *items, size_t index,
             need += items->data[i].words;
     int at = item->first < (int)map->plans.count ? item->first : (int)map->plans.count - 1;
     const struct bf_poly_kernel *kernel = map->plans.data[at]->kernel;
-    return bf_diag_error(diags, kernel->loc,
-                         "cannot map %s on '%s': at %s the buffers and weights alive need %lld "
-                         "words of scratchpad (the last one is '%s', %lld), the array has %u",
-                         map->poly->name, map->machine.name, kernel->what, (long long)need,
-                         item->name, (long long)item->words, map->machine.spm_words);
+    bf_diag_error(diags, kernel->loc,
+                  "cannot map %s on '%s': at %s the buffers and weights alive need %lld "
+                  "words of scratchpad (the last one is '%s', %lld), the array has %u",
+                  map->poly->name, map->machine.name, kernel->what, (long long)need, item->name,
+                  (long long)item->words, map->machine.spm_words);
+    bf_diag_note(diags, kernel->loc,
+                 "a smaller -batch or a shorter sequence needs less; an -arch with "
+                 "scratchpad: words: %lld has the room",
+                 (long long)need);
+    return false;
 }
 
 static bool place_scratchpad(struct bf_map *map, struct bf_diags *diags) {
@@ -218,8 +223,7 @@ static void place_copies(struct bf_map *map) {
         const struct bf_plan *plan = map->plans.data[p];
         if (plan->kernel->kind != BF_KERNEL_COPY || bf_kernel_find_param(plan->kernel, "table"))
             continue;
-        struct bf_tensor_place *spill =
-            add_tensor(program, plan->name, BF_TENSOR_SPILL, BF_F16);
+        struct bf_tensor_place *spill = add_tensor(program, plan->name, BF_TENSOR_SPILL, BF_F16);
         spill->rank = 1;
         spill->dims[0] = (uint32_t)operand_elements(&plan->inputs.data[0]);
         spill->dram = program->dram_size;
