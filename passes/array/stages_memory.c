@@ -166,30 +166,53 @@ static int64_t equal_runs(const int64_t *address, int64_t count, int64_t at, int
     return runs;
 }
 
+/* The piece of `runs` runs of `length` words from `at` on. */
+static struct bf_stages_piece box(const int64_t *address, int64_t at, int64_t length,
+                                  int64_t runs) {
+    return (struct bf_stages_piece){
+        .word = at,
+        .far = address[at],
+        .levels = 2,
+        .trips = {length, runs, 1},
+        .near_stride = {1, length, 0},
+        .far_stride = {length > 1 ? address[at + 1] - address[at] : 0,
+                       runs > 1 ? address[at + length] - address[at] : 0, 0}};
+}
+
+/* The fewest boxes from a word to the end, and the first of them. */
+struct cover {
+    int boxes;
+    int64_t length, runs;
+};
+
+static void cover_from(const int64_t *address, int64_t count, int64_t at, struct cover *covers) {
+    struct cover *best = &covers[at];
+    int64_t longest = run_length(address, count, at, 1);
+    *best = (struct cover){1, longest, 1};
+    if (at + longest == count)
+        return;
+    best->boxes = INT32_MAX;
+    for (int64_t length = 1; length <= longest; length++) {
+        const int64_t runs[] = {equal_runs(address, count, at, length), 1};
+        for (int i = 0; i < 2; i++) {
+            int boxes = 1 + covers[at + length * runs[i]].boxes;
+            if (boxes < best->boxes)
+                *best = (struct cover){boxes, length, runs[i]};
+        }
+    }
+}
+
 static int by_boxes(const int64_t *address, int64_t count, struct bf_stages_piece *pieces,
                     int most) {
-    int used = 0;
-    for (int64_t at = 0; at < count;) {
-        int64_t longest = run_length(address, count, at, 1), length = longest, runs = 1;
-        for (int64_t l = 1; l <= longest; l++) {
-            int64_t r = equal_runs(address, count, at, l);
-            if (l * r > length * runs) {
-                length = l;
-                runs = r;
-            }
-        }
-        if (used == most)
-            return -1;
-        pieces[used++] = (struct bf_stages_piece){
-            .word = at,
-            .far = address[at],
-            .levels = 2,
-            .trips = {length, runs, 1},
-            .near_stride = {1, length, 0},
-            .far_stride = {length > 1 ? address[at + 1] - address[at] : 0,
-                           runs > 1 ? address[at + length] - address[at] : 0, 0}};
-        at += length * runs;
+    struct cover *covers = bf_alloc((size_t)(count + 1) * sizeof *covers);
+    for (int64_t at = count - 1; at >= 0; at--)
+        cover_from(address, count, at, covers);
+    int used = covers[0].boxes <= most ? 0 : -1;
+    for (int64_t at = 0; at < count && used >= 0;) {
+        pieces[used++] = box(address, at, covers[at].length, covers[at].runs);
+        at += covers[at].length * covers[at].runs;
     }
+    free(covers);
     return used;
 }
 
