@@ -44,22 +44,19 @@ def dropped_exchange_and_note():
 
 def swapped_stages():
     """Block cal.0 computes what cal.1 should, and the other way round."""
-    first, second = block("cal.0"), block("cal.1")
-    keep = r"\.block (cal\.\d+) body=(\S+) (.*?) trips=(\S+) (.*?) delta0=(\S+) delta3=(\S+) (.*)"
-    a, b = re.match(keep, first).groups(), re.match(keep, second).groups()
-
-    def line(own, other):
-        return (f".block {own[0]} body={other[1]} {own[2]} trips={other[3]} {own[4]} "
-                f"delta0={other[5]} delta3={other[6]} {own[7]}")
-
-    replace(first, line(a, b))
-    replace(second, line(b, a))
+    lines = [block("cal.0"), block("cal.1")]
+    does = r" (?:body|trips|length|delta\d)=\S+"
+    work = ["".join(re.findall(does, line)) for line in lines]
+    rest = [re.sub(does, "", line) for line in lines]
+    for line, own, other in zip(lines, rest, reversed(work)):
+        name, attributes = re.match(r"(\.block \S+)(.*)", own).groups()
+        replace(line, name + other + attributes)
 
 
 def exchanged_words():
     """The first body leaves its two results in each other's place."""
-    edit(r"^(\.body b0\n(?:.*\n)*?)  fma   r\[0\] <- (.*)\n  fma   r\[1\] <- (.*)\n",
-         r"\1  fma   r[0] <- \3\n  fma   r[1] <- \2\n")
+    edit(r"^(\.body b0\n(?:.*\n)*?)(  fma   r\[0\]\S*) <- (.*)\n(  fma   r\[1\]\S*) <- (.*)\n",
+         r"\1\2 <- \5\n\4 <- \3\n")
 
 
 def reused_buffer():
