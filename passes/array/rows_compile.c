@@ -1,0 +1,353 @@
+/* rows_compile.c - from the steps of a kernel to its passes: what runs once an element, before and after.
+ *
+ * A step that reads no reduction runs in pass 0, one that reads a result of pass p in pass p + 1. Row
+ * scalars stay in data RAM words from the pass that makes them on: the raw halves, for where they are
+ * added, and scaled pieces, for where they multiply f32 values.
+ */
+#include <stdlib.h>
+
+#include "passes/array/rows_gen.h"
+
+/* ---- results ---- */
+
+static bool in_loop(const struct bf_step *step) {
+    return step->kind == BF_STEP_SUM || step->kind == BF_STEP_MAX || step->kind == BF_STEP_MAP;
+}
+
+/* Made of additions and shifts alone, which write no words. */
+static bool is_simple(const struct bf_expr *e) {
+    switch (e->kind) {
+    case BF_EXPR_ARG:
+    case BF_EXPR_ROW:
+        return true;
+    case BF_EXPR_ADD:
+    case BF_EXPR_SUB:
+        return is_simple(e->a) && is_simple(e->b);
+    case BF_EXPR_SHIFT:
+        return is_simple(e->a);
+    default:
+        return false;
+    }
+}
+
+/* Makes the last instruction write `to` instead of a temporary; adds one if it can't. */
+static void send(struct bf_rows_gen *g, value v, enum bf_rows_place place, int index) {
+    struct bf_rows_ins *last = g->list->count ? &g->list->data[g->list->count - 1] : NULL;
+    bool word = place != BF_IN_PART;
+    unsigned results = word ? BF_DST_RAM : BF_DST_ACC;
+    bool own = last && v.at.place == BF_IN_TEMP_ACC && last->acc.place == BF_IN_TEMP_ACC &&
+               last->acc.index == v.at.index && (bf_cal_results(last->op) & results);
+    if (own && v.negative && last->op == BF_CAL_FMA) {
+        last->negate_product = !last->negate_product;
+        last->negate_addend = !last->negate_addend;
+        v.negative = false;
+    }
+    if (!own || v.negative) {
+        v = bf_rows_plain_fma(g, bf_rows_as_addend(g, v, false), at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero());
+        last = &g->list->data[g->list->count - 1];
+    }
+    last->acc.place = BF_IN_NONE;
+    *(word ? &last->word : &last->acc) = (struct bf_rows_operand){place, index};
+    bf_rows_release(g, v);
+}
+
+/* The sum of squares of an f32 value d. Words of the loop are scaled by 2^-scale, so that its pieces
+ * don't overflow, and so is the sum until finish:
+ *     hi = d 2^-scale, lo = (d - hi 2^scale) 2^-scale, part += d hi + d lo */
+static void add_square(struct bf_rows_gen *g, const struct bf_expr *e, int index) {
+    value part = at(BF_IN_PART, g->part[index]);
+    int bound = bf_rows_bound(g, e), scale = bound > 15 ? bound - 15 : 0;
+    value d = bf_rows_generate(g, e), hi = bf_rows_new_temp(g, true);
+    g->list->data[g->list->count - 1].word = hi.at;
+    g->pass->exponent = -scale;
+    g->scale[index] = scale;
+    bf_rows_hold(g, d);
+    bf_rows_hold(g, d);
+    bf_rows_hold(g, hi);
+    value lo = bf_rows_op(g, BF_CAL_FMA, hi,
+                          bf_rows_factor(g, -(double)(INT64_C(1) << scale)), d, true);
+    bf_rows_hold(g, d);
+    send(g, bf_rows_plain_fma(g, d, hi, part), BF_IN_PART, part.at.index);
+    send(g, bf_rows_plain_fma(g, d, lo, part), BF_IN_PART, part.at.index);
+    bf_rows_release(g, d);
+}
+
+/* Whether a pass sums squares of one f32 value and nothing else: no other word is scaled then. */
+static bool sums_squares(const struct bf_rows_gen *g, int index) {
+    const struct bf_step *step = &g->kernel->steps.data[index];
+    if (step->kind != BF_STEP_SUM || step->expr->kind != BF_EXPR_MUL ||
+        !bf_rows_same_expr(step->expr->a, step->expr->b))
+        return false;
+    const struct bf_expr *d = step->expr->a;
+    bool sum = (d->kind == BF_EXPR_ADD || d->kind == BF_EXPR_SUB) && bf_rows_bound(g, d) <= 30;
+    for (int s = 0; s < (int)g->kernel->steps.count; s++)
+        if (s != index && in_loop(&g->kernel->steps.data[s]) && g->ready[s] == g->ready[index])
+            return false;
+    return sum && is_simple(d->a) && is_simple(d->b);
+}
+
+static void loop_step(struct bf_rows_gen *g, int index) {
+    const struct bf_step *step = &g->kernel->steps.data[index];
+    value part = at(BF_IN_PART, g->part[index]);
+    if (sums_squares(g, index)) {
+        add_square(g, step->expr->a, index);
+    } else if (step->kind == BF_STEP_MAP) {
+        send(g, bf_rows_generate(g, step->expr), BF_IN_OUTPUT, step->index);
+    } else if (step->kind == BF_STEP_MAX) {
+        value a = bf_rows_as_addend(g, bf_rows_generate(g, step->expr), false);
+        send(g, bf_rows_op(g, BF_CAL_MAX, a, nothing(), part, false), BF_IN_PART, part.at.index);
+    } else if (bf_rows_is_product(step->expr)) {
+        send(g, bf_rows_generate_product(g, step->expr, false, part), BF_IN_PART, part.at.index);
+    } else {
+        send(g, bf_rows_add(g, bf_rows_generate(g, step->expr), part), BF_IN_PART, part.at.index);
+    }
+}
+
+/* Keeps a row scalar, an accumulator, for later passes. */
+static void keep(struct bf_rows_gen *g, int step, value v) {
+    v = bf_rows_as_addend(g, v, false);
+    if (v.negative)
+        v = bf_rows_plain_fma(g, v, at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero());
+    for (int half = 0; half < 2 && g->pair[step] >= 0; half++) {
+        struct bf_rows_ins *ins = bf_push(g->list);
+        memset(ins, 0, sizeof *ins);
+        ins->op = half ? BF_CAL_STHI : BF_CAL_STLO;
+        ins->a = v.at;
+        ins->word = (struct bf_rows_operand){BF_IN_KEEP, g->pair[step] + half};
+    }
+    if (g->factor[step] < 0) {
+        bf_rows_release(g, v);
+        return;
+    }
+    value exponent, hi, lo;
+    bf_rows_split(g, bf_rows_normalised(g, v, &exponent), &hi, &lo);
+    value pieces[] = {hi, lo, exponent};
+    for (int i = 0; i < 3; i++)
+        send(g, bf_rows_plain_fma(g, pieces[i], at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero()), BF_IN_KEEP,
+             g->factor[step] + i);
+}
+
+/* Adds (compares) the partial results in a fixed order. */
+static value combine(struct bf_rows_gen *g, int step, int parts) {
+    value part[8];
+    bool max = g->kernel->steps.data[step].kind == BF_STEP_MAX;
+    for (int i = 0; i < parts; i++)
+        part[i] = at(BF_IN_PART, g->part[step] * parts + i);
+    for (; parts > 1; parts /= 2)
+        for (int i = 0; i < parts / 2; i++)
+            part[i] = max ? bf_rows_op(g, BF_CAL_MAX, part[2 * i], nothing(), part[2 * i + 1], false)
+                          : bf_rows_plain_fma(g, part[2 * i], at(BF_IN_NUMBER, BF_B_ONE), part[2 * i + 1]);
+    return bf_rows_scaled(g, part[0], g->scale[step]);
+}
+
+/* ---- passes ---- */
+
+static int last_ready(const struct bf_rows_gen *g, const struct bf_expr *e) {
+    if (!e)
+        return -1;
+    int last = e->kind == BF_EXPR_ROW ? g->ready[e->index] : -1;
+    int parts[] = {last_ready(g, e->a), last_ready(g, e->b), last_ready(g, e->c)};
+    for (int i = 0; i < 3; i++)
+        last = parts[i] > last ? parts[i] : last;
+    return last;
+}
+
+/* Pass of a loop step; pass after which a row step is known. */
+static void assign_passes(struct bf_rows_gen *g) {
+    for (size_t s = 0; s < g->kernel->steps.count; s++) {
+        const struct bf_step *step = &g->kernel->steps.data[s];
+        int last = last_ready(g, step->expr);
+        g->ready[s] = in_loop(step) ? last + 1 : last < 0 ? 0 : last;
+        if (g->ready[s] + 1 > g->program->passes)
+            g->program->passes = g->ready[s] + 1;
+    }
+}
+
+static void mark_rows(struct bf_rows_gen *g, const struct bf_expr *e) {
+    if (!e)
+        return;
+    if (e->kind == BF_EXPR_ROW)
+        bf_rows_pair(g, e->index);
+    mark_rows(g, e->a);
+    mark_rows(g, e->b);
+    mark_rows(g, e->c);
+}
+
+static void begin(struct bf_rows_gen *g, int pass, struct bf_rows_list *list, bool row_level) {
+    memset(g->acc_holds, 0, sizeof g->acc_holds);
+    memset(g->word_holds, 0, sizeof g->word_holds);
+    g->acc_peak = g->word_peak = 0;
+    g->pass = &g->program->pass[pass];
+    g->list = list;
+    g->row_level = row_level;
+}
+
+/* Cycles an element takes in bodies of `unroll`, times 840 (a multiple of 1 .. 8); 0: not possible. */
+static int element_cycles(const struct bf_machine *machine, struct bf_rows_pass *pass) {
+    struct bf_rows_slot slots[BF_MAX_BODY];
+    int length = (int)pass->loop.count, count = 0;
+    int accs = pass->row_accs + pass->reductions * pass->parts + pass->unroll * pass->temp_accs;
+    if (pass->unroll * length > BF_MAX_BODY || accs > (int)machine->accumulators ||
+        pass->unroll % pass->parts)
+        return 0;
+    for (int i = 0; i < length; i++)
+        for (int u = 0; u < pass->unroll; u++)
+            slots[count++] = (struct bf_rows_slot){&pass->loop.data[i], u};
+    return bf_rows_order(machine, pass, slots, count) * 840 / pass->unroll;
+}
+
+/* Elements of a body and partial accumulators: what takes the fewest cycles. */
+static void choose_unroll(const struct bf_machine *machine, struct bf_rows_pass *pass) {
+    int best = INT32_MAX, unroll = 1, parts = 1;
+    for (pass->unroll = 1; pass->unroll <= 8; pass->unroll++)
+        for (pass->parts = 1; pass->parts <= (pass->reductions ? 8 : 1); pass->parts *= 2) {
+            int cycles = element_cycles(machine, pass);
+            if (cycles && cycles < best) {
+                best = cycles;
+                unroll = pass->unroll;
+                parts = pass->parts;
+            }
+        }
+    pass->unroll = unroll;
+    pass->parts = parts;
+}
+
+static void generate_loop(struct bf_rows_gen *g, int p, const struct bf_machine *machine,
+                          int *words) {
+    struct bf_rows_pass *pass = &g->program->pass[p];
+    begin(g, p, &pass->loop, false);
+    for (int s = 0; s < BF_ROWS_STEPS; s++)
+        g->row_acc[s] = -1;
+    for (int s = 0; s < (int)g->kernel->steps.count; s++) {
+        const struct bf_step *step = &g->kernel->steps.data[s];
+        if (!in_loop(step) || g->ready[s] != p)
+            continue;
+        if (step->kind == BF_STEP_MAP)
+            pass->outputs |= UINT64_C(1) << step->index;
+        else
+            g->part[s] = pass->reductions++;
+        loop_step(g, s);
+    }
+    pass->temp_accs = g->acc_peak;
+    choose_unroll(machine, pass);
+    int temp_words = g->word_peak * pass->unroll;
+    *words = temp_words > *words ? temp_words : *words;
+    begin(g, p, &pass->init, true);
+    for (int s = 0; s < (int)g->kernel->steps.count; s++)
+        if (g->row_acc[s] >= 0)
+            bf_rows_load_pair(g, bf_rows_pair(g, s), (struct bf_rows_operand){BF_IN_ROW_ACC, g->row_acc[s]});
+}
+
+/* Partial results begin at 0, or below every f32 that can come. */
+static void generate_start(struct bf_rows_gen *g, int p) {
+    struct bf_rows_pass *pass = &g->program->pass[p];
+    begin(g, p, &pass->init, true);
+    for (int s = 0; s < (int)g->kernel->steps.count; s++) {
+        const struct bf_step *step = &g->kernel->steps.data[s];
+        bool reduces = step->kind == BF_STEP_SUM || step->kind == BF_STEP_MAX;
+        for (int i = 0; i < pass->parts && reduces && g->ready[s] == p; i++) {
+            value v = step->kind == BF_STEP_MAX
+                          ? bf_rows_scaled(g, bf_rows_constant(g, -65504), 100)
+                          : bf_rows_plain_fma(g, bf_rows_constant(g, 1), at(BF_IN_NUMBER, BF_B_ZERO), bf_rows_zero());
+            send(g, v, BF_IN_PART, g->part[s] * pass->parts + i);
+        }
+    }
+}
+
+static void generate_finish(struct bf_rows_gen *g, int p, int *words) {
+    struct bf_rows_pass *pass = &g->program->pass[p];
+    int before = g->acc_peak;
+    begin(g, p, &pass->finish, true);
+    for (int s = 0; s < (int)g->kernel->steps.count; s++) {
+        const struct bf_step *step = &g->kernel->steps.data[s];
+        if (g->ready[s] != p || step->kind == BF_STEP_MAP)
+            continue;
+        if (step->kind == BF_STEP_ROWMAP) {
+            send(g, bf_rows_generate(g, step->expr), BF_IN_OUTPUT, step->index);
+            pass->row_outputs |= UINT64_C(1) << step->index;
+        } else {
+            keep(g, s, step->kind == BF_STEP_ROW ? bf_rows_generate(g, step->expr)
+                                                 : combine(g, s, pass->parts));
+        }
+    }
+    pass->finish_accs = g->acc_peak > before ? g->acc_peak : before;
+    *words = g->word_peak > *words ? g->word_peak : *words;
+}
+
+static bool too_big(const struct bf_map *map, const struct bf_rows_shape *shape,
+                    struct bf_diags *diags, const char *what, int need, int limit) {
+    return bf_diag_error(diags, shape->kernel->loc,
+                         "cannot map %s on '%s': it needs %d %s, the array has %d",
+                         shape->kernel->what, map->machine.name, need, what, limit);
+}
+
+static bool fits(const struct bf_map *map, const struct bf_rows_shape *shape,
+                 const struct bf_rows_program *program, struct bf_diags *diags) {
+    int accs = (int)map->machine.accumulators;
+    for (int p = 0; p < program->passes; p++) {
+        const struct bf_rows_pass *pass = &program->pass[p];
+        int fixed = pass->row_accs + pass->reductions * pass->parts;
+        int temps = pass->unroll * pass->temp_accs;
+        temps = temps > pass->finish_accs ? temps : pass->finish_accs;
+        temps = temps > 0 ? temps : 1; /* the start block's */
+        if (fixed + temps > accs)
+            return too_big(map, shape, diags, "accumulators", fixed + temps, accs);
+        if (pass->loop.count > BF_MAX_BODY)
+            return too_big(map, shape, diags, "CAL words in a loop body", (int)pass->loop.count,
+                           BF_MAX_BODY);
+    }
+    if (program->words >= BF_ROWS_WORDS || program->lanes >= BF_ROWS_LANES)
+        return too_big(map, shape, diags, "constants", BF_ROWS_WORDS + 1, BF_ROWS_WORDS);
+    return true;
+}
+
+/* Whether an expression of the kernel uses the special-function unit. */
+static bool uses_special(const struct bf_rows_program *program) {
+    for (int p = 0; p < program->passes; p++) {
+        const struct bf_rows_list *lists[] = {&program->pass[p].loop, &program->pass[p].finish};
+        for (int l = 0; l < 2; l++)
+            for (size_t i = 0; i < lists[l]->count; i++)
+                if (bf_cal_special(lists[l]->data[i].op))
+                    return true;
+    }
+    return false;
+}
+
+bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape,
+                     struct bf_rows_program *program, struct bf_diags *diags) {
+    struct bf_rows_gen g = {.shape = shape, .kernel = shape->kernel, .program = program};
+    g.lanes = map->machine.lanes;
+    memset(program, 0, sizeof *program);
+    int steps = (int)shape->kernel->steps.count;
+    if (steps > BF_ROWS_STEPS)
+        return too_big(map, shape, diags, "steps", steps, BF_ROWS_STEPS);
+    for (int s = 0; s < BF_ROWS_STEPS; s++)
+        g.pair[s] = g.factor[s] = -1;
+    assign_passes(&g);
+    if (program->passes > BF_ROWS_PASSES)
+        return too_big(map, shape, diags, "passes over its rows", program->passes, BF_ROWS_PASSES);
+    for (int p = 0; p < program->passes; p++)
+        generate_loop(&g, p, &map->machine, &program->temp_words);
+    for (int s = 0; s < steps; s++)
+        if (!in_loop(&shape->kernel->steps.data[s]))
+            mark_rows(&g, shape->kernel->steps.data[s].expr);
+    for (int p = 0; p < program->passes; p++) {
+        generate_start(&g, p);
+        generate_finish(&g, p, &program->temp_words);
+    }
+    if (!map->machine.special && uses_special(program))
+        return bf_diag_error(diags, shape->kernel->loc,
+                             "cannot map %s on '%s': it needs special functions (pe "
+                             "special_functions), the array has none",
+                             shape->kernel->what, map->machine.name);
+    return fits(map, shape, program, diags);
+}
+
+void bf_rows_program_free(struct bf_rows_program *program) {
+    for (int p = 0; p < BF_ROWS_PASSES; p++) {
+        free(program->pass[p].init.data);
+        free(program->pass[p].loop.data);
+        free(program->pass[p].finish.data);
+    }
+    memset(program, 0, sizeof *program);
+}
