@@ -205,11 +205,9 @@ void bf_select_add_copy(struct bf_select *select, const struct bf_op *op, struct
     *bf_push(&kernel->outputs) = to;
 }
 
-/* Kernels take the rows of a buffer as they are, whole samples: a slice of rows is copied out. */
-bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
+/* The operand copied to a buffer of its own. */
+static bool copy_out(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
     const struct bf_buffer *from = operand->buffer;
-    if (operand->row == 0 && operand->rows == from->rows)
-        return true;
     struct bf_buffer *buffer = bf_poly_add_buffer(
         select->poly,
         bf_arena_printf(&select->poly->arena, "v%u.rows%zu", op->result.index,
@@ -224,6 +222,19 @@ bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf
     bf_select_add_copy(select, op, *operand, to);
     *operand = to;
     return true;
+}
+
+/* Kernels take the rows of a buffer as they are, whole samples: a slice of rows is copied out. */
+bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
+    bool whole = operand->row == 0 && operand->rows == operand->buffer->rows;
+    return whole || copy_out(select, op, operand);
+}
+
+/* Lanes along the columns begin at the first one of a buffer. */
+bool bf_select_all(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
+    bool all = operand->row == 0 && operand->rows == operand->buffer->rows && operand->col == 0 &&
+               operand->cols == operand->buffer->cols;
+    return all || copy_out(select, op, operand);
 }
 
 /* New shape: the same elements, row-major. */
@@ -322,10 +333,14 @@ static bool select_fourier(struct bf_select *select, const struct bf_op *op) {
         enum bf_lane_axis lanes = BF_LANES_ROWS;
         if (!axis_lanes(select, op, axis[0], x->type.rank, &lanes))
             return false;
+        if (lanes == BF_LANES_COLS && !bf_select_all(select, op, &from))
+            return false;
         struct bf_operand y = bf_select_result(select, &op->result);
         bf_build_fft(&build, lanes, &from, NULL, &y, NULL, false);
         return true;
     }
+    if (!bf_select_all(select, op, &from))
+        return false;
     int exponent = x->type.exponent + shift_of(from.rows);
     struct bf_operand re = half_way(select, op, "re", exponent);
     struct bf_operand im = half_way(select, op, "im", exponent);

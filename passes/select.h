@@ -21,6 +21,8 @@ bool bf_select_operand(struct bf_select *select, const struct bf_value *value,
                        struct bf_operand *operand);
 /* Replaces a slice of the rows of a buffer by a copy, as kernels take whole samples. */
 bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand);
+/* The same for any slice, for kernels whose lanes run along the columns. */
+bool bf_select_all(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand);
 /* A new buffer for a result (the network's output if it is one). */
 struct bf_operand bf_select_result(struct bf_select *select, const struct bf_value *value);
 struct bf_build bf_select_build(struct bf_select *select, const struct bf_op *op);
