@@ -1,8 +1,8 @@
 /* build_rows.c - the polyhedral kernel of pointwise and row operators.
  *
  *   digits  s (sample), t (row), c (column)
- *   Rk      reduction or row scalar of step k: one element a row (a column, with lanes along columns)
- *   Pk      parameter vector k, along the columns
+ *   Rk      reduction or row scalar of step k: one element a row (a column, with lanes along
+ * columns) Pk      parameter vector k, along the columns
  *
  * A reduction is one instance a row that reads the whole row: its order is that of the columns.
  */
@@ -12,8 +12,8 @@
 
 enum { S = 1, T = 2, C = 4 };
 
-static void add_digit(const struct bf_build *build, struct bf_poly_kernel *kernel,
-                      const char *name, int64_t radix) {
+static void add_digit(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *name,
+                      int64_t radix) {
     *bf_push(&kernel->digits) =
         (struct bf_digit){bf_arena_strdup(&build->poly->arena, name), radix, 1, 1};
 }
@@ -72,13 +72,12 @@ static void write_output(const struct bf_build *build, struct bf_poly_kernel *ke
 
 static void add_step(const struct bf_build *build, struct bf_poly_kernel *kernel, int index) {
     static const char letters[] = {
-        [BF_STEP_SUM] = 'A', [BF_STEP_MAX] = 'M', [BF_STEP_ROW] = 'V',
+        [BF_STEP_SUM] = 'A', [BF_STEP_MAX] = 'M',    [BF_STEP_ROW] = 'V',
         [BF_STEP_MAP] = 'E', [BF_STEP_ROWMAP] = 'O',
     };
     static const enum bf_stmt_kind kinds[] = {
-        [BF_STEP_SUM] = BF_STMT_REDUCE, [BF_STEP_MAX] = BF_STMT_REDUCE,
-        [BF_STEP_ROW] = BF_STMT_ROW,    [BF_STEP_MAP] = BF_STMT_POINT,
-        [BF_STEP_ROWMAP] = BF_STMT_ROW,
+        [BF_STEP_SUM] = BF_STMT_REDUCE, [BF_STEP_MAX] = BF_STMT_REDUCE, [BF_STEP_ROW] = BF_STMT_ROW,
+        [BF_STEP_MAP] = BF_STMT_POINT,  [BF_STEP_ROWMAP] = BF_STMT_ROW,
     };
     const struct bf_step *step = &kernel->steps.data[index];
     uint64_t row = kernel->lanes == BF_LANES_ROWS ? S | T : S | C;

@@ -107,9 +107,8 @@ static bool joins(const struct bf_net *net, const struct bf_value *value) {
     const struct bf_op *reader = only_reader(net, value);
     if (!reader)
         return false;
-    const struct bf_value *mask = bf_op_info(reader->kind)->class == BF_CLASS_ELEMENTWISE
-                                      ? NULL
-                                      : bf_op_arg(reader, "mask");
+    const struct bf_value *mask =
+        bf_op_info(reader->kind)->class == BF_CLASS_ELEMENTWISE ? NULL : bf_op_arg(reader, "mask");
     bool reduces = bf_op_info(reader->kind)->class == BF_CLASS_REDUCTION;
     const struct bf_type *shape = reduces ? &reader->args[0]->type : &reader->result.type;
     if (value == mask || room_in(reader) < 0 || !bf_type_same_shape(shape, &value->type))
@@ -261,10 +260,9 @@ static struct bf_expr *elementwise(struct rows *rows, const struct bf_op *op) {
     case BF_OP_SIGMOID:
         return node(rows, BF_EXPR_SIGMOID, x, NULL);
     case BF_OP_GELU:
-        return node(rows,
-                    strcmp(bf_op_word(op, "approximate"), "tanh") ? BF_EXPR_GELU
-                                                                  : BF_EXPR_GELU_TANH,
-                    x, NULL);
+        return node(
+            rows, strcmp(bf_op_word(op, "approximate"), "tanh") ? BF_EXPR_GELU : BF_EXPR_GELU_TANH,
+            x, NULL);
     default:
         unsupported(rows, bf_op_info(op->kind)->name);
         return x;
@@ -293,21 +291,21 @@ static struct bf_expr *mask_of(struct rows *rows) {
 static struct bf_expr *kept(struct rows *rows, struct bf_expr *x, struct bf_expr *mask) {
     if (!mask)
         return x;
-    struct bf_expr *select = node(rows, BF_EXPR_SELECT,
-                                  node(rows, BF_EXPR_SUB, mask, number(rows, 0.5)), x);
+    struct bf_expr *select =
+        node(rows, BF_EXPR_SELECT, node(rows, BF_EXPR_SUB, mask, number(rows, 0.5)), x);
     select->c = number(rows, -65504);
     return select;
 }
 
-/* sum / n. The quotient by the rounded 1 / n is corrected once by its remainder, so that the mean of
- * equal elements is that element. */
+/* sum / n. The quotient by the rounded 1 / n is corrected once by its remainder, so that the mean
+ * of equal elements is that element. */
 static struct bf_expr *mean_of(struct rows *rows, struct bf_expr *sum, int64_t n) {
     struct bf_expr *inverse = number(rows, 1.0 / (double)n);
     struct bf_expr *mean = row(rows, BF_STEP_ROW, node(rows, BF_EXPR_MUL, sum, inverse));
     if (bf_is_power_of_two((uint64_t)n))
         return mean;
-    struct bf_expr *rest = node(rows, BF_EXPR_SUB, sum,
-                                node(rows, BF_EXPR_MUL, mean, number(rows, (double)n)));
+    struct bf_expr *rest =
+        node(rows, BF_EXPR_SUB, sum, node(rows, BF_EXPR_MUL, mean, number(rows, (double)n)));
     return row(rows, BF_STEP_ROW,
                node(rows, BF_EXPR_ADD, mean, node(rows, BF_EXPR_MUL, rest, inverse)));
 }
@@ -339,8 +337,7 @@ static void softmax(struct rows *rows) {
     struct bf_expr *max = row(rows, BF_STEP_MAX, x);
     struct bf_expr *log2_e = number(rows, 1.4426950408889634074);
     struct bf_expr *e = node(
-        rows, BF_EXPR_EXP2,
-        node(rows, BF_EXPR_MUL, node(rows, BF_EXPR_SUB, x, max), log2_e), NULL);
+        rows, BF_EXPR_EXP2, node(rows, BF_EXPR_MUL, node(rows, BF_EXPR_SUB, x, max), log2_e), NULL);
     if (mask)
         e = node(rows, BF_EXPR_MUL, e, mask);
     struct bf_expr *sum = row(rows, BF_STEP_SUM, e);
@@ -469,8 +466,12 @@ bool bf_select_rows(struct bf_select *select, const struct bf_op *op) {
     add_steps(&rows, type, axis);
     if (rows.ok && rows.unpacked && class == BF_CLASS_ELEMENTWISE &&
         (type->rank < 2 || type->dims[type->rank - 2] == 1)) {
-        rows = (struct rows){.select = select, .op = op, .lanes = BF_LANES_COLS, .mask = -1,
-                             .samples = rows.samples, .ok = true};
+        rows = (struct rows){.select = select,
+                             .op = op,
+                             .lanes = BF_LANES_COLS,
+                             .mask = -1,
+                             .samples = rows.samples,
+                             .ok = true};
         add_steps(&rows, type, axis);
     } else if (rows.ok && rows.unpacked && rows.lanes == BF_LANES_ROWS) {
         pack_inputs(&rows);
@@ -486,8 +487,11 @@ bool bf_select_rows(struct bf_select *select, const struct bf_op *op) {
 bool bf_select_copy(struct bf_select *select, const struct bf_output *output) {
     const struct bf_value *value = output->value;
     struct bf_op stand_in = {.kind = BF_OP_SCALE, .label = "", .loc = output->loc};
-    struct rows rows = {.select = select, .op = value->op ? value->op : &stand_in, .mask = -1,
-                        .samples = samples_of(select, &value->type), .ok = true};
+    struct rows rows = {.select = select,
+                        .op = value->op ? value->op : &stand_in,
+                        .mask = -1,
+                        .samples = samples_of(select, &value->type),
+                        .ok = true};
     struct bf_build build = {select->poly, "output", output->loc};
     struct bf_expr *x = leaf(&rows, value);
     if (rows.ok && rows.unpacked) {

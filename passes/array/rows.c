@@ -56,7 +56,8 @@ static int64_t context_words(const struct division *d, int64_t chunk) {
 static int64_t weight_words(const struct division *d, int64_t chunk) {
     int64_t v = d->map->machine.lanes;
     int64_t params = (int64_t)d->kernel->params.count, stride = bf_rows_interleave(&d->shape, v);
-    int64_t words = divide_up(d->program.lanes, v) + bf_rows_vectors(&d->shape) * divide_up(chunk, v);
+    int64_t words =
+        divide_up(d->program.lanes, v) + bf_rows_vectors(&d->shape) * divide_up(chunk, v);
     return stride > 1 ? words - params * divide_up(chunk, v) + divide_up(chunk * stride, v) : words;
 }
 
@@ -77,8 +78,8 @@ static bool chunk_fits(const struct division *d, int64_t chunk, int64_t window) 
            weight_words(d, chunk) <= weight_limit(machine, vary);
 }
 
-/* The whole axis, or the largest equal parts, if these are not many more than parts of which the last
- * is shorter; 0 if nothing fits. */
+/* The whole axis, or the largest equal parts, if these are not many more than parts of which the
+ * last is shorter; 0 if nothing fits. */
 static int64_t largest_chunk(const struct division *d, int64_t window) {
     int64_t n = d->shape.n, v = d->map->machine.lanes, most = n;
     if (chunk_fits(d, n, window))
@@ -119,10 +120,9 @@ static int64_t power_of_two_dividing(int64_t n, int64_t limit) {
 }
 
 static bool refuse(const struct division *d, const char *what, int64_t need, int64_t limit) {
-    return bf_diag_error(d->diags, d->kernel->loc,
-                         "cannot map %s on '%s': it needs %lld %s, the array has %lld",
-                         d->kernel->what, d->map->machine.name, (long long)need, what,
-                         (long long)limit);
+    return bf_diag_error(
+        d->diags, d->kernel->loc, "cannot map %s on '%s': it needs %lld %s, the array has %lld",
+        d->kernel->what, d->map->machine.name, (long long)need, what, (long long)limit);
 }
 
 static bool refuse_chunk(const struct division *d) {
@@ -184,8 +184,7 @@ static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, in
     int levels = (chunks > gc) + (passes > 1) + (inner > gi) + (even > go);
     if (levels > BF_LEVELS)
         even = outer < go ? outer : go;
-    add_plan(d, first, (int64_t[]){chunks, passes, inner, even}, (int64_t[]){gc, 1, gi, go},
-             chunk);
+    add_plan(d, first, (int64_t[]){chunks, passes, inner, even}, (int64_t[]){gc, 1, gi, go}, chunk);
     return even;
 }
 
@@ -208,8 +207,8 @@ static bool operands_aligned(const struct division *d) {
         const struct bf_operand *operand = &d->kernel->inputs.data[i];
         enum bf_rows_class class = bf_rows_class(&d->shape, i);
         bool full = class == BF_ROWS_FULL, data = full || class == BF_ROWS_WORD;
-        bool by_column = data ? !columns
-                              : columns && operand->buffer->rows > 1 && operand->rows > 1;
+        bool by_column =
+            data ? !columns : columns && operand->buffer->rows > 1 && operand->rows > 1;
         ok &= aligned(d, operand, !by_column, by_column || (full && columns && d->shape.n > 1));
     }
     return ok;
@@ -249,12 +248,11 @@ static bool divide(struct division *d) {
     return true;
 }
 
-static bool rows_divide(struct bf_map *map, struct bf_poly_kernel *kernel,
-                        struct bf_diags *diags) {
+static bool rows_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
     struct division d = {.map = map, .kernel = kernel, .diags = diags};
     d.shape = bf_rows_shape(kernel, map->machine.lanes);
-    bool ok = bf_rows_compile(map, &d.shape, &d.program, diags) && operands_aligned(&d) &&
-              divide(&d);
+    bool ok =
+        bf_rows_compile(map, &d.shape, &d.program, diags) && operands_aligned(&d) && divide(&d);
     bf_rows_program_free(&d.program);
     return ok;
 }
@@ -268,8 +266,8 @@ static bool rows_partition(struct bf_map *map, struct bf_plan *plan, struct bf_d
     static const enum bf_where where[2][3] = {{BF_AT_TILE, BF_AT_LANE, BF_AT_LOCAL},
                                               {BF_AT_TILE, BF_AT_LOCAL, BF_AT_LANE}};
     for (int digit = 0; digit < 3; digit++)
-        *bf_push(&layout.digits) = (struct bf_layout_digit){
-            digit, where[columns][digit], where[columns][digit] == BF_AT_LOCAL};
+        *bf_push(&layout.digits) = (struct bf_layout_digit){digit, where[columns][digit],
+                                                            where[columns][digit] == BF_AT_LOCAL};
     *bf_push(&plan->layouts) = layout;
     return true;
 }

@@ -44,8 +44,9 @@ bool bf_rows_is_row_output(const struct bf_rows_shape *shape, int index);
 /* Number of a VECTOR or SCALAR input among the weight vectors, after the parameters. */
 int bf_rows_vector(const struct bf_rows_shape *shape, int input);
 int bf_rows_vectors(const struct bf_rows_shape *shape);
-/* Parameters alternate in the weight lanes, element by element, every `interleave` lanes: so the lanes of
- * an element are in one word, and one can be the addend of another's product. 1: one after the other. */
+/* Parameters alternate in the weight lanes, element by element, every `interleave` lanes: so the
+ * lanes of an element are in one word, and one can be the addend of another's product. 1: one after
+ * the other. */
 int64_t bf_rows_interleave(const struct bf_rows_shape *shape, int64_t lanes);
 /* Whether vector `v` has an element for each position (else it is one number). */
 bool bf_rows_vector_moves(const struct bf_rows_shape *shape, int v);
@@ -84,14 +85,14 @@ enum { BF_ROWS_PASSES = 6, BF_ROWS_LANES = 48, BF_ROWS_WORDS = 40, BF_ROWS_STEPS
 
 struct bf_rows_pass {
     struct bf_rows_list init, loop, finish;
-    int row_accs;            /* accumulators that hold row scalars */
-    int reductions, parts;   /* partial accumulators of each reduction */
-    int temp_accs;           /* of an element */
-    int finish_accs;         /* temporary accumulators of init and finish */
-    int unroll;              /* elements of a loop body */
-    int exponent;            /* words that the loop writes are scaled by 2^exponent */
-    uint64_t outputs;        /* written by the loop */
-    uint64_t row_outputs;    /* written by finish */
+    int row_accs;          /* accumulators that hold row scalars */
+    int reductions, parts; /* partial accumulators of each reduction */
+    int temp_accs;         /* of an element */
+    int finish_accs;       /* temporary accumulators of init and finish */
+    int unroll;            /* elements of a loop body */
+    int exponent;          /* words that the loop writes are scaled by 2^exponent */
+    uint64_t outputs;      /* written by the loop */
+    uint64_t row_outputs;  /* written by finish */
 };
 
 struct bf_rows_program {
@@ -127,8 +128,9 @@ struct bf_rows_value {
 };
 struct bf_rows_gen;
 struct bf_rows_value bf_rows_number(double number);
-struct bf_rows_value bf_rows_constant(struct bf_rows_gen *gen, double number); /* a RAM word, fp16 */
-struct bf_rows_value bf_rows_zero(void);                                       /* as operand C */
+struct bf_rows_value bf_rows_constant(struct bf_rows_gen *gen,
+                                      double number); /* a RAM word, fp16 */
+struct bf_rows_value bf_rows_zero(void);              /* as operand C */
 struct bf_rows_value bf_rows_negated(struct bf_rows_value value);
 /* One instruction; its operands are released (temporaries can be used again), but for those that
  * bf_rows_hold protects. The result is in a temporary accumulator or, `word`, in a temporary RAM
@@ -146,20 +148,20 @@ struct bf_rows_value bf_rows_function(struct bf_rows_gen *gen, enum bf_expr_kind
 
 /* ---- plans ----
  *
- * Numbers of a plan: "chunk" elements an iteration; "chunks", "inner", "outer" how many of each axis,
- * "first" outer tile; "chunk_groups", "inner_groups", "outer_groups" how many at the same time, PE =
- * (outer x inner_groups + inner) x chunk_groups + chunk; "passes" that are iterations of their own;
- * "lanes", "words" and "lane0" .. the constants (fp16 bits) of its recipe.
+ * Numbers of a plan: "chunk" elements an iteration; "chunks", "inner", "outer" how many of each
+ * axis, "first" outer tile; "chunk_groups", "inner_groups", "outer_groups" how many at the same
+ * time, PE = (outer x inner_groups + inner) x chunk_groups + chunk; "passes" that are iterations of
+ * their own; "lanes", "words" and "lane0" .. the constants (fp16 bits) of its recipe.
  */
 
 struct bf_rows_plan {
     int64_t chunk, first;
     int64_t last; /* elements of the last chunk */
     int64_t count[BF_ROWS_AXES], groups[BF_ROWS_AXES], rounds[BF_ROWS_AXES];
-    int64_t vector_words; /* weight words of a vector */
+    int64_t vector_words;            /* weight words of a vector */
     int64_t interleave, param_words; /* how parameters lie, words of all of them */
-    int64_t lane_words;   /* weight words of constants: they come first */
-    int64_t set_words;    /* words of a set of the recipe: constants, parameters, constant words */
+    int64_t lane_words;              /* weight words of constants: they come first */
+    int64_t set_words; /* words of a set of the recipe: constants, parameters, constant words */
 };
 struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct bf_plan *plan,
                                  int64_t lanes);

@@ -3,9 +3,9 @@
  *   LOAD constants, operands -> CAL start | init | loop, rest of it | finish  -> STORE
  *                                          \------ of each pass -----/
  *
- * The launch is strict, so that CAL blocks run in the order of their numbers and need no tokens among
- * themselves: the first, which computes nothing, waits for the operands of the iteration. Blocks of
- * a pass exist in its phases, init in the first, finish in the last of them.
+ * The launch is strict, so that CAL blocks run in the order of their numbers and need no tokens
+ * among themselves: the first, which computes nothing, waits for the operands of the iteration.
+ * Blocks of a pass exist in its phases, init in the first, finish in the last of them.
  */
 #include <stdlib.h>
 
@@ -438,12 +438,12 @@ static void load_vector(struct build *b, int input) {
         d.mem.ram = (uint16_t)vector_word(b, number);
         d.mem.ram_delta[0] = d.trips[0] > 1;
         d.mem.spm_delta[0] = (int32_t)(d.trips[0] > 1 ? (access.row ? v : width) : 0);
-        memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0,
-                     &d);
+        memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0, &d);
     }
 }
 
-/* Constants and parameters: the first words of a set into the weight RAM, the rest into the context. */
+/* Constants and parameters: the first words of a set into the weight RAM, the rest into the
+ * context. */
 static void load_recipe(struct build *b) {
     int64_t constants = bf_plan_int(b->plan, "words");
     int64_t weights = b->p.set_words - constants;
@@ -536,8 +536,7 @@ static struct bf_launch launch_of(const struct build *b) {
     for (int l = 0; l < levels; l++)
         launch.trips[l] = (uint32_t)b->p.rounds[axes[l]];
     for (int i = 0; i < (int)b->plan->inputs.count; i++)
-        launch.base[BASE_IN + i] =
-            (uint32_t)bf_rows_input_access(b->map, &b->shape, &b->p, i).base;
+        launch.base[BASE_IN + i] = (uint32_t)bf_rows_input_access(b->map, &b->shape, &b->p, i).base;
     for (int i = 0; i < (int)b->plan->outputs.count; i++)
         launch.base[BASE_OUT + i] =
             (uint32_t)bf_rows_output_access(b->map, &b->shape, &b->p, i).base;

@@ -1,8 +1,9 @@
-/* rows_compile.c - from the steps of a kernel to its passes: what runs once an element, before and after.
+/* rows_compile.c - from the steps of a kernel to its passes: what runs once an element, before and
+ * after.
  *
- * A step that reads no reduction runs in pass 0, one that reads a result of pass p in pass p + 1. Row
- * scalars stay in data RAM words from the pass that makes them on: the raw halves, for where they are
- * added, and scaled pieces, for where they multiply f32 values.
+ * A step that reads no reduction runs in pass 0, one that reads a result of pass p in pass p + 1.
+ * Row scalars stay in data RAM words from the pass that makes them on: the raw halves, for where
+ * they are added, and scaled pieces, for where they multiply f32 values.
  */
 #include <stdlib.h>
 
@@ -43,7 +44,8 @@ static void send(struct bf_rows_gen *g, value v, enum bf_rows_place place, int i
         v.negative = false;
     }
     if (!own || v.negative) {
-        v = bf_rows_plain_fma(g, bf_rows_as_addend(g, v, false), at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero());
+        v = bf_rows_plain_fma(g, bf_rows_as_addend(g, v, false), at(BF_IN_NUMBER, BF_B_ONE),
+                              bf_rows_zero());
         last = &g->list->data[g->list->count - 1];
     }
     last->acc.place = BF_IN_NONE;
@@ -51,9 +53,9 @@ static void send(struct bf_rows_gen *g, value v, enum bf_rows_place place, int i
     bf_rows_release(g, v);
 }
 
-/* The sum of squares of an f32 value d. Words of the loop are scaled by 2^-scale, so that its pieces
- * don't overflow, and so is the sum until finish:
- *     hi = d 2^-scale, lo = (d - hi 2^scale) 2^-scale, part += d hi + d lo */
+/* The sum of squares of an f32 value d. Words of the loop are scaled by 2^-scale, so that its
+ * pieces don't overflow, and so is the sum until finish: hi = d 2^-scale, lo = (d - hi 2^scale)
+ * 2^-scale, part += d hi + d lo */
 static void add_square(struct bf_rows_gen *g, const struct bf_expr *e, int index) {
     value part = at(BF_IN_PART, g->part[index]);
     int bound = bf_rows_bound(g, e), scale = bound > 15 ? bound - 15 : 0;
@@ -64,8 +66,8 @@ static void add_square(struct bf_rows_gen *g, const struct bf_expr *e, int index
     bf_rows_hold(g, d);
     bf_rows_hold(g, d);
     bf_rows_hold(g, hi);
-    value lo = bf_rows_op(g, BF_CAL_FMA, hi,
-                          bf_rows_factor(g, -(double)(INT64_C(1) << scale)), d, true);
+    value lo =
+        bf_rows_op(g, BF_CAL_FMA, hi, bf_rows_factor(g, -(double)(INT64_C(1) << scale)), d, true);
     bf_rows_hold(g, d);
     send(g, bf_rows_plain_fma(g, d, hi, part), BF_IN_PART, part.at.index);
     send(g, bf_rows_plain_fma(g, d, lo, part), BF_IN_PART, part.at.index);
@@ -123,8 +125,8 @@ static void keep(struct bf_rows_gen *g, int step, value v) {
     bf_rows_split(g, bf_rows_normalised(g, v, &exponent), &hi, &lo);
     value pieces[] = {hi, lo, exponent};
     for (int i = 0; i < 3; i++)
-        send(g, bf_rows_plain_fma(g, pieces[i], at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero()), BF_IN_KEEP,
-             g->factor[step] + i);
+        send(g, bf_rows_plain_fma(g, pieces[i], at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero()),
+             BF_IN_KEEP, g->factor[step] + i);
 }
 
 /* Adds (compares) the partial results in a fixed order. */
@@ -135,8 +137,10 @@ static value combine(struct bf_rows_gen *g, int step, int parts) {
         part[i] = at(BF_IN_PART, g->part[step] * parts + i);
     for (; parts > 1; parts /= 2)
         for (int i = 0; i < parts / 2; i++)
-            part[i] = max ? bf_rows_op(g, BF_CAL_MAX, part[2 * i], nothing(), part[2 * i + 1], false)
-                          : bf_rows_plain_fma(g, part[2 * i], at(BF_IN_NUMBER, BF_B_ONE), part[2 * i + 1]);
+            part[i] =
+                max ? bf_rows_op(g, BF_CAL_MAX, part[2 * i], nothing(), part[2 * i + 1], false)
+                    : bf_rows_plain_fma(g, part[2 * i], at(BF_IN_NUMBER, BF_B_ONE),
+                                        part[2 * i + 1]);
     return bf_rows_scaled(g, part[0], g->scale[step]);
 }
 
@@ -182,7 +186,8 @@ static void begin(struct bf_rows_gen *g, int pass, struct bf_rows_list *list, bo
     g->row_level = row_level;
 }
 
-/* Cycles an element takes in bodies of `unroll`, times 840 (a multiple of 1 .. 8); 0: not possible. */
+/* Cycles an element takes in bodies of `unroll`, times 840 (a multiple of 1 .. 8); 0: not possible.
+ */
 static int element_cycles(const struct bf_machine *machine, struct bf_rows_pass *pass) {
     struct bf_rows_slot slots[BF_MAX_BODY];
     int length = (int)pass->loop.count, count = 0;
@@ -235,7 +240,8 @@ static void generate_loop(struct bf_rows_gen *g, int p, const struct bf_machine 
     begin(g, p, &pass->init, true);
     for (int s = 0; s < (int)g->kernel->steps.count; s++)
         if (g->row_acc[s] >= 0)
-            bf_rows_load_pair(g, bf_rows_pair(g, s), (struct bf_rows_operand){BF_IN_ROW_ACC, g->row_acc[s]});
+            bf_rows_load_pair(g, bf_rows_pair(g, s),
+                              (struct bf_rows_operand){BF_IN_ROW_ACC, g->row_acc[s]});
 }
 
 /* Partial results begin at 0, or below every f32 that can come. */
@@ -248,7 +254,8 @@ static void generate_start(struct bf_rows_gen *g, int p) {
         for (int i = 0; i < pass->parts && reduces && g->ready[s] == p; i++) {
             value v = step->kind == BF_STEP_MAX
                           ? bf_rows_scaled(g, bf_rows_constant(g, -65504), 100)
-                          : bf_rows_plain_fma(g, bf_rows_constant(g, 1), at(BF_IN_NUMBER, BF_B_ZERO), bf_rows_zero());
+                          : bf_rows_plain_fma(g, bf_rows_constant(g, 1),
+                                              at(BF_IN_NUMBER, BF_B_ZERO), bf_rows_zero());
             send(g, v, BF_IN_PART, g->part[s] * pass->parts + i);
         }
     }
@@ -266,8 +273,9 @@ static void generate_finish(struct bf_rows_gen *g, int p, int *words) {
             send(g, bf_rows_generate(g, step->expr), BF_IN_OUTPUT, step->index);
             pass->row_outputs |= UINT64_C(1) << step->index;
         } else {
-            keep(g, s, step->kind == BF_STEP_ROW ? bf_rows_generate(g, step->expr)
-                                                 : combine(g, s, pass->parts));
+            keep(g, s,
+                 step->kind == BF_STEP_ROW ? bf_rows_generate(g, step->expr)
+                                           : combine(g, s, pass->parts));
         }
     }
     pass->finish_accs = g->acc_peak > before ? g->acc_peak : before;

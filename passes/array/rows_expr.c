@@ -94,12 +94,13 @@ bool bf_rows_same_expr(const struct bf_expr *a, const struct bf_expr *b) {
     if (!a || !b || a == b)
         return a == b;
     return a->kind == b->kind && a->index == b->index && a->value == b->value &&
-           bf_rows_same_expr(a->a, b->a) && bf_rows_same_expr(a->b, b->b) && bf_rows_same_expr(a->c, b->c);
+           bf_rows_same_expr(a->a, b->a) && bf_rows_same_expr(a->b, b->b) &&
+           bf_rows_same_expr(a->c, b->c);
 }
 
 /* A MUL or SHIFT, plus c. A row scalar that only multiplies f32 values needs no accumulator. */
 value bf_rows_generate_product(struct bf_rows_gen *g, const struct bf_expr *e, bool negative,
-                              value c) {
+                               value c) {
     value a = bf_rows_generate(g, e->a), b;
     int bound = 16;
     if (e->kind == BF_EXPR_SHIFT) {
@@ -113,7 +114,8 @@ value bf_rows_generate_product(struct bf_rows_gen *g, const struct bf_expr *e, b
         b = a;
         bf_rows_hold(g, b);
         bound = bf_rows_bound(g, e->b);
-    } else if (e->b->kind == BF_EXPR_ROW && !g->row_level && !bf_rows_is_factor(a) && !is_number(a)) {
+    } else if (e->b->kind == BF_EXPR_ROW && !g->row_level && !bf_rows_is_factor(a) &&
+               !is_number(a)) {
         value r = bf_rows_times_row(g, a, e->b->index, negative);
         return c.at.place == BF_IN_NUMBER && !c.at.index ? r : bf_rows_add(g, r, c);
     } else {
@@ -134,7 +136,8 @@ static bool is_scale_and_shift(const struct bf_rows_gen *g, const struct bf_expr
 static value generate_sum(struct bf_rows_gen *g, const struct bf_expr *e) {
     bool minus = e->kind == BF_EXPR_SUB;
     if (is_scale_and_shift(g, e)) {
-        value a = bf_rows_as_addend(g, bf_rows_generate(g, e->a->a), false), q = at(BF_IN_VECTOR, e->b->index);
+        value a = bf_rows_as_addend(g, bf_rows_generate(g, e->a->a), false),
+              q = at(BF_IN_VECTOR, e->b->index);
         q.negative = minus;
         return bf_rows_plain_fma(g, a, at(BF_IN_VECTOR, e->a->b->index), q);
     }
@@ -156,8 +159,8 @@ static value generate_select(struct bf_rows_gen *g, const struct bf_expr *e) {
     value c = bf_rows_as_addend(g, bf_rows_generate(g, e->a), true);
     value a = bf_rows_as_addend(g, bf_rows_generate(g, e->b), false), b = bf_rows_generate(g, e->c);
     if (!bf_rows_is_factor(b))
-        b = bf_rows_op(g, BF_CAL_FMA, bf_rows_as_addend(g, b, false), at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero(),
-                       true);
+        b = bf_rows_op(g, BF_CAL_FMA, bf_rows_as_addend(g, b, false), at(BF_IN_NUMBER, BF_B_ONE),
+                       bf_rows_zero(), true);
     b = bf_rows_as_factor(g, b);
     if (b.negative) { /* SEL does not change the sign of B */
         b = bf_rows_op(g, BF_CAL_FMA, b, at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero(), true);
@@ -167,7 +170,8 @@ static value generate_select(struct bf_rows_gen *g, const struct bf_expr *e) {
 }
 
 static value special(struct bf_rows_gen *g, enum bf_cal_op op, const struct bf_expr *a) {
-    return bf_rows_op(g, op, bf_rows_as_addend(g, bf_rows_generate(g, a), false), nothing(), nothing(), false);
+    return bf_rows_op(g, op, bf_rows_as_addend(g, bf_rows_generate(g, a), false), nothing(),
+                      nothing(), false);
 }
 
 value bf_rows_generate(struct bf_rows_gen *g, const struct bf_expr *e) {
@@ -190,8 +194,8 @@ value bf_rows_generate(struct bf_rows_gen *g, const struct bf_expr *e) {
         return bf_rows_negated(bf_rows_generate(g, e->a));
     case BF_EXPR_MAX: {
         value a = bf_rows_as_addend(g, bf_rows_generate(g, e->a), false);
-        return bf_rows_op(g, BF_CAL_MAX, a, nothing(), bf_rows_as_addend(g, bf_rows_generate(g, e->b), true),
-                          false);
+        return bf_rows_op(g, BF_CAL_MAX, a, nothing(),
+                          bf_rows_as_addend(g, bf_rows_generate(g, e->b), true), false);
     }
     case BF_EXPR_ABS: {
         value a = bf_rows_as_addend(g, bf_rows_generate(g, e->a), false);

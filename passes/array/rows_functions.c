@@ -39,8 +39,8 @@ static value logistic(struct bf_rows_gen *g, value q) {
  * [0, 5.8] with fp16 coefficients, so that gelu is off by less than 0.15 fp16 ulp before rounding.
  * Below -5.8 gelu rounds to 0. */
 static value gelu_erf(struct bf_rows_gen *g, value x) {
-    static const double p[] = {-0x1.264p+1,  -0x1.f9cp-7, -0x1.3d4p-4, -0x1.664p-6,
-                               0x1.0ccp-7, -0x1.ffcp-11, 0x1.4e0p-15};
+    static const double p[] = {-0x1.264p+1, -0x1.f9cp-7,  -0x1.3d4p-4, -0x1.664p-6,
+                               0x1.0ccp-7,  -0x1.ffcp-11, 0x1.4e0p-15};
     const double p0_low = -0x1.198p-11;
     value low = clamped(g, x, -5.80078125, 1);
     value minus = clamped(g, bf_rows_negated(low), -5.80078125, 3); /* -min(low, 5.8) */

@@ -1,5 +1,5 @@
-/* rows_gen.h - what the files that generate code for rows share: the state of generating one list of
- * instructions, and values. */
+/* rows_gen.h - what the files that generate code for rows share: the state of generating one list
+ * of instructions, and values. */
 #ifndef BF_PASSES_ARRAY_ROWS_GEN_H
 #define BF_PASSES_ARRAY_ROWS_GEN_H
 
@@ -14,16 +14,16 @@ struct bf_rows_gen {
     struct bf_rows_program *program;
     struct bf_rows_pass *pass;
     struct bf_rows_list *list;
-    int64_t lanes;            /* of a word */
-    bool row_level;           /* code of finish: once a row */
+    int64_t lanes;  /* of a word */
+    bool row_level; /* code of finish: once a row */
     int acc_holds[16], word_holds[16];
     int acc_peak, word_peak;
-    int row_acc[BF_ROWS_STEPS];  /* accumulator of a step's scalar in this pass, -1 */
-    int pair[BF_ROWS_STEPS];     /* keep words: raw low and high half, -1 */
-    int factor[BF_ROWS_STEPS];   /* keep words: hi, lo, exponent, -1 */
-    int part[BF_ROWS_STEPS];     /* number of the reduction in its pass */
-    int ready[BF_ROWS_STEPS];    /* pass at whose end the step is known */
-    int scale[BF_ROWS_STEPS];    /* partial results are the step's times 2^-scale */
+    int row_acc[BF_ROWS_STEPS]; /* accumulator of a step's scalar in this pass, -1 */
+    int pair[BF_ROWS_STEPS];    /* keep words: raw low and high half, -1 */
+    int factor[BF_ROWS_STEPS];  /* keep words: hi, lo, exponent, -1 */
+    int part[BF_ROWS_STEPS];    /* number of the reduction in its pass */
+    int ready[BF_ROWS_STEPS];   /* pass at whose end the step is known */
+    int scale[BF_ROWS_STEPS];   /* partial results are the step's times 2^-scale */
 };
 
 static inline value at(enum bf_rows_place place, int index) {

@@ -25,8 +25,8 @@ enum bf_rows_class bf_rows_class(const struct bf_rows_shape *shape, int input) {
         across = operand->cols > 1 || shape->cols == 1;
         along = operand->rows > 1 || shape->rows == 1;
     } else {
-        across = shape->packed ? operand->buffer->samples > 1 || shape->samples == 1
-                               : operand->rows > 1;
+        across =
+            shape->packed ? operand->buffer->samples > 1 || shape->samples == 1 : operand->rows > 1;
         along = operand->cols > 1 || shape->cols == 1;
     }
     if (across)
@@ -167,8 +167,7 @@ static int64_t first_sample(const struct bf_rows_shape *shape, const struct bf_r
     return shape->by_sample && operand->buffer->samples > 1 ? plan->first : 0;
 }
 
-static struct bf_rows_access row_access(const struct bf_map *map,
-                                        const struct bf_rows_shape *shape,
+static struct bf_rows_access row_access(const struct bf_map *map, const struct bf_rows_shape *shape,
                                         const struct bf_rows_plan *plan,
                                         const struct bf_operand *operand) {
     struct bf_rows_access access = {.row = true};

@@ -73,14 +73,13 @@ static int pool(uint16_t *bits, int *count, int most, double number) {
 }
 
 value bf_rows_constant(struct bf_rows_gen *g, double number) {
-    return at(BF_IN_CONSTANT,
-              pool(g->program->word, &g->program->words, BF_ROWS_WORDS, number));
+    return at(BF_IN_CONSTANT, pool(g->program->word, &g->program->words, BF_ROWS_WORDS, number));
 }
 
 /* A constant as factor B, rounded to fp16. */
 value bf_rows_factor(struct bf_rows_gen *g, double number) {
-    static const double builtin[] = {[BF_B_ZERO] = 0, [BF_B_ONE] = 1, [BF_B_TWO] = 2,
-                                     [BF_B_HALF] = 0.5};
+    static const double builtin[] = {
+        [BF_B_ZERO] = 0, [BF_B_ONE] = 1, [BF_B_TWO] = 2, [BF_B_HALF] = 0.5};
     for (int i = 0; i < 4; i++)
         if (number == builtin[i] && (number != 0 || i == BF_B_ZERO))
             return at(BF_IN_NUMBER, i);
@@ -148,7 +147,7 @@ value bf_rows_add(struct bf_rows_gen *g, value a, value c) {
     if (is_number(c) && c.number == 0)
         return a;
     return bf_rows_plain_fma(g, bf_rows_as_addend(g, a, false), at(BF_IN_NUMBER, BF_B_ONE),
-                     bf_rows_as_addend(g, c, true));
+                             bf_rows_as_addend(g, c, true));
 }
 
 value bf_rows_scaled(struct bf_rows_gen *g, value a, int by) {
@@ -178,7 +177,8 @@ static value times_number(struct bf_rows_gen *g, value a, double number, value c
     double hi = bf_half_to_double(bf_half_from_double(m));
     value zero = bf_rows_zero();
     value r = two_pieces(g, a, bf_rows_factor(g, hi), bf_rows_factor(g, m - hi), e ? zero : c);
-    return e ? bf_rows_add(g, bf_rows_scaled(g, r, e), c.at.place == BF_IN_NUMBER && !c.at.index ? nothing() : c)
+    return e ? bf_rows_add(g, bf_rows_scaled(g, r, e),
+                           c.at.place == BF_IN_NUMBER && !c.at.index ? nothing() : c)
              : r;
 }
 
@@ -220,7 +220,8 @@ static value element_product(struct bf_rows_gen *g, value a, value b, int bound)
     int scale = bound > 15 ? bound - 15 : 0;
     value hi, lo;
     if (scale)
-        b = bf_rows_plain_fma(g, b, bf_rows_factor(g, 1 / (double)(INT64_C(1) << scale)), bf_rows_zero());
+        b = bf_rows_plain_fma(g, b, bf_rows_factor(g, 1 / (double)(INT64_C(1) << scale)),
+                              bf_rows_zero());
     bf_rows_split(g, b, &hi, &lo);
     return bf_rows_scaled(g, two_pieces(g, a, hi, lo, bf_rows_zero()), scale);
 }

@@ -1,5 +1,5 @@
-/* rows_verify.c - the value check of row kernels: in the order of a strict launch, every RAM word and
- * accumulator that a block reads was written before, by a LOAD of the iteration, or by CAL.
+/* rows_verify.c - the value check of row kernels: in the order of a strict launch, every RAM word
+ * and accumulator that a block reads was written before, by a LOAD of the iteration, or by CAL.
  *
  * It walks one tile: the phases of the period, CAL blocks in the order of their numbers. Words of a
  * context are forgotten from iteration to iteration; what row scalars keep, and accumulators, are

@@ -1,5 +1,5 @@
-/* test_rows.c - pointwise and row kernels, from net text to numbers: each network is compiled, proved
- * free of races, run on ref and sim, and compared with the interpreter in double. */
+/* test_rows.c - pointwise and row kernels, from net text to numbers: each network is compiled,
+ * proved free of races, run on ref and sim, and compared with the interpreter in double. */
 #define _POSIX_C_SOURCE 200809L
 #include <setjmp.h>
 #include <stdarg.h>
