@@ -28,7 +28,9 @@ int64_t bf_attention_columns(const struct bf_attention *a, int64_t offset,
         for (int64_t word = 0; word < words; word++) {
             int64_t begin = word ? 0 : offset;
             int64_t end = smaller(offset + a->columns - word * a->lanes, a->lanes);
-            if (lane < begin || lane >= end || (lane - begin) % a->unroll)
+            int64_t column = word * a->lanes + lane - offset;
+            if (lane < begin || lane >= end || (lane - begin) % a->unroll ||
+                column < a->first_column || column >= a->end_column)
                 continue;
             if (n < BF_ATTENTION_COLUMNS)
                 chunks[n] = (struct bf_column_chunk){word, lane, smaller(end - lane, a->unroll)};
@@ -71,9 +73,11 @@ static void lay_out_ram(struct bf_attention *a) {
     a->context_base = a->inverse + 3;
 }
 
-/* Of `keys` keys from `first_key` on; keys 0: as many as one part can have. */
+/* Of `keys` keys from `first_key` on, and of some of the output's columns; keys 0: as many as one
+ * part can have; columns 0: all. */
 static struct bf_attention shape_of(const struct bf_map *map, const struct bf_poly_kernel *kernel,
-                                    int64_t first_key, int64_t keys) {
+                                    int64_t first_key, int64_t keys, int64_t first_column,
+                                    int64_t columns) {
     struct bf_attention a = {.q = &kernel->inputs.data[0],
                              .k = &kernel->inputs.data[1],
                              .v = &kernel->inputs.data[2],
@@ -84,8 +88,10 @@ static struct bf_attention shape_of(const struct bf_map *map, const struct bf_po
                              .kv_heads = bf_ints_get(&kernel->attrs, "kv_heads")};
     a.all_keys = a.k->rows;
     a.first_key = first_key;
+    a.first_column = first_column;
     a.queries = a.q->rows;
     a.columns = a.q->cols / a.heads;
+    a.end_column = columns ? first_column + columns : a.columns;
     a.lane_mask = a.mask && a.mask->rows == 1;
     a.row_mask = a.mask && !a.lane_mask;
     a.table = bf_ints_get(&kernel->attrs, "causal") || bf_ints_get(&kernel->attrs, "window") > 0;
@@ -114,7 +120,8 @@ static struct bf_attention shape_of(const struct bf_map *map, const struct bf_po
 
 struct bf_attention bf_attention_of(const struct bf_map *map, const struct bf_plan *plan) {
     struct bf_attention a =
-        shape_of(map, plan->kernel, bf_plan_int(plan, "first_key"), bf_plan_int(plan, "keys"));
+        shape_of(map, plan->kernel, bf_plan_int(plan, "first_key"), bf_plan_int(plan, "keys"),
+                 bf_plan_int(plan, "first_column"), bf_plan_int(plan, "output_columns"));
     if (!a.ends)
         a.state = &plan->outputs.data[0];
     else if (!a.begins)
@@ -209,6 +216,7 @@ struct bf_jobs bf_jobs_load(const struct bf_plan *plan) {
 
 struct spread {
     int64_t count[BF_JOB_DIMS], pes;
+    bool one_head; /* at a time */
     struct bf_jobs now, best;
     int64_t cost; /* rounds of the best */
 };
@@ -223,7 +231,7 @@ static void try_spread(struct spread *s, int dim, int64_t pes, int64_t rounds) {
         return;
     }
     for (int64_t across = 1; across <= pes && across <= s->count[dim]; across++) {
-        if (s->count[dim] % across)
+        if (s->count[dim] % across || (dim == BF_JOB_HEAD && s->one_head && across > 1))
             continue;
         s->now.across[dim] = across;
         s->now.rounds[dim] = s->count[dim] / across;
@@ -231,11 +239,23 @@ static void try_spread(struct spread *s, int dim, int64_t pes, int64_t rounds) {
     }
 }
 
-static struct spread spread_jobs(const struct bf_map *map, const struct bf_attention *a,
-                                 int64_t samples, int64_t batches) {
+/* A way of dividing a kernel: `one_head` at a time, so that all PEs share bodies; `columns` of the
+ * output a plan, so that it has fewer blocks. */
+struct division {
+    struct bf_map *map;
+    struct bf_poly_kernel *kernel;
+    struct bf_attention a;
+    bool one_head;
+    int64_t columns;
+    int part; /* plans so far */
+};
+
+static struct spread spread_jobs(const struct division *v, int64_t samples, int64_t batches) {
+    const struct bf_attention *a = &v->a;
     struct spread s = {.count = {a->kv_heads, a->heads / a->kv_heads,
                                  (a->queries + a->lanes - 1) / a->lanes, samples, batches},
-                       .pes = bf_machine_pes(&map->machine),
+                       .pes = bf_machine_pes(&v->map->machine),
+                       .one_head = v->one_head,
                        .cost = INT64_MAX};
     try_spread(&s, 0, s.pes, 1);
     return s;
@@ -259,107 +279,126 @@ static int most_rounds(const struct bf_attention *a, const struct bf_jobs *jobs,
     return best;
 }
 
-/* The keys of a plan's part and the state that goes from part to part. */
-static void add_part(struct bf_map *map, struct bf_poly_kernel *kernel, const struct bf_jobs *jobs,
-                     int64_t first, int64_t keys, struct bf_buffer *state, int *part) {
-    struct bf_plan *plan = bf_map_add_plan(map, kernel, (*part)++);
-    bool ends = first + keys == kernel->inputs.data[1].rows;
-    bf_jobs_save(map, plan, jobs);
-    bf_plan_set(map, plan, "first_key", first);
-    bf_plan_set(map, plan, "keys", keys);
-    for (size_t i = 0; i < kernel->inputs.count; i++)
-        *bf_push(&plan->inputs) = kernel->inputs.data[i];
-    if (first)
-        *bf_push(&plan->inputs) = bf_operand_whole(state);
-    *bf_push(&plan->outputs) = ends ? kernel->outputs.data[0] : bf_operand_whole(state);
-}
-
-static struct bf_buffer *add_state(struct bf_map *map, const struct bf_poly_kernel *kernel,
-                                   const struct bf_attention *a) {
-    const char *name = bf_arena_printf(&map->poly->arena, "%s.state", kernel->name);
-    struct bf_buffer *state = bf_poly_find_buffer(map->poly, name);
+static struct bf_buffer *add_state(struct division *v) {
+    struct bf_poly *poly = v->map->poly;
+    const char *name = bf_arena_printf(&poly->arena, "%s.state", v->kernel->name);
+    struct bf_buffer *state = bf_poly_find_buffer(poly, name);
     if (state)
         return state;
-    state = bf_poly_add_buffer(map->poly, name, BF_BUFFER_TEMP);
+    state = bf_poly_add_buffer(poly, name, BF_BUFFER_TEMP);
     state->dtype = BF_F16;
-    state->samples = a->y->buffer->samples;
-    state->rows = a->queries;
-    state->cols = a->heads * (2 * a->columns + 4);
-    state->loc = kernel->loc;
+    state->samples = v->a.y->buffer->samples;
+    state->rows = v->a.queries;
+    state->cols = v->a.heads * (2 * v->a.columns + 4);
+    state->loc = v->kernel->loc;
     return state;
 }
 
-/* Parts of equal size, but for the last; they begin at a tile of keys. */
-static void add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, const struct bf_jobs *jobs,
-                     int *part) {
-    struct bf_attention a = shape_of(map, kernel, 0, 0);
-    int64_t parts = (a.all_keys + a.keys - 1) / a.keys;
-    int64_t size = parts == 1 ? a.keys : round_up((a.all_keys + parts - 1) / parts, a.lanes);
-    struct bf_buffer *state = parts == 1 ? NULL : add_state(map, kernel, &a);
-    for (int64_t first = 0; first < a.all_keys; first += size)
-        add_part(map, kernel, jobs, first, smaller(size, a.all_keys - first), state, part);
+/* Some keys for some columns of the output; the state goes from part to part. */
+static void add_plan(struct division *v, const struct bf_jobs *jobs, int64_t first_key,
+                     int64_t keys, int64_t column) {
+    struct bf_plan *plan = bf_map_add_plan(v->map, v->kernel, v->part++);
+    bf_jobs_save(v->map, plan, jobs);
+    bf_plan_set(v->map, plan, "first_key", first_key);
+    bf_plan_set(v->map, plan, "keys", keys);
+    bf_plan_set(v->map, plan, "first_column", column);
+    bf_plan_set(v->map, plan, "output_columns", smaller(v->columns, v->a.columns - column));
+    for (size_t i = 0; i < v->kernel->inputs.count; i++)
+        *bf_push(&plan->inputs) = v->kernel->inputs.data[i];
+    if (first_key)
+        *bf_push(&plan->inputs) = bf_operand_whole(add_state(v));
+    *bf_push(&plan->outputs) = first_key + keys == v->a.all_keys ? v->kernel->outputs.data[0]
+                                                                 : bf_operand_whole(add_state(v));
 }
 
-/* A plan for each round of the numbers that no level counts. */
-static void add_rounds(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_jobs jobs,
-                       int dim, int *part) {
+/* Parts of equal size, but for the last; they begin at a tile of keys. */
+static void add_parts(struct division *v, const struct bf_jobs *jobs) {
+    int64_t all = v->a.all_keys, parts = (all + v->a.keys - 1) / v->a.keys;
+    int64_t size = parts == 1 ? all : round_up((all + parts - 1) / parts, v->a.lanes);
+    for (int64_t column = 0; column < v->a.columns; column += v->columns) {
+        int64_t columns = smaller(v->columns, v->a.columns - column);
+        if (!shape_of(v->map, v->kernel, 0, 0, column, columns).column_phases)
+            continue; /* all of them belong to phases that begin before */
+        for (int64_t first = 0; first < all; first += size)
+            add_plan(v, jobs, first, smaller(size, all - first), column);
+    }
+}
+
+/* Plans for each round of the numbers that no level counts. */
+static void add_rounds(struct division *v, struct bf_jobs jobs, int dim) {
     if (dim == BF_JOB_DIMS) {
-        add_plan(map, kernel, &jobs, part);
+        add_parts(v, &jobs);
         return;
     }
     if (dim == jobs.level1 || dim == jobs.level2) {
-        add_rounds(map, kernel, jobs, dim + 1, part);
+        add_rounds(v, jobs, dim + 1);
         return;
     }
     int64_t rounds = jobs.rounds[dim], first = jobs.first[dim];
     jobs.rounds[dim] = 1;
     for (int64_t r = 0; r < rounds; r++) {
         jobs.first[dim] = first + r * jobs.across[dim];
-        add_rounds(map, kernel, jobs, dim + 1, part);
+        add_rounds(v, jobs, dim + 1);
     }
 }
 
-static void add_samples(struct bf_map *map, struct bf_poly_kernel *kernel,
-                        const struct bf_attention *a, int64_t first, int64_t samples,
-                        int64_t batches, int *part) {
-    struct bf_jobs jobs = spread_jobs(map, a, samples, batches).best;
-    jobs.level1 = most_rounds(a, &jobs, -1);
-    jobs.level2 = jobs.level1 < 0 ? -1 : most_rounds(a, &jobs, jobs.level1);
+static void add_samples(struct division *v, int64_t first, int64_t samples, int64_t batches) {
+    struct bf_jobs jobs = spread_jobs(v, samples, batches).best;
+    jobs.level1 = most_rounds(&v->a, &jobs, -1);
+    jobs.level2 = jobs.level1 < 0 ? -1 : most_rounds(&v->a, &jobs, jobs.level1);
     jobs.first[BF_JOB_SAMPLE] = first;
-    add_rounds(map, kernel, jobs, 0, part);
+    add_rounds(v, jobs, 0);
 }
 
 /* Splits off a few samples if the others can be spread better without them. */
-static void divide_samples(struct bf_map *map, struct bf_poly_kernel *kernel,
-                           const struct bf_attention *a, int64_t first, int64_t samples,
-                           int *part) {
+static void divide_samples(struct division *v, int64_t first, int64_t samples) {
     int64_t best = 0, cost = INT64_MAX;
-    for (int64_t rest = 0; rest < samples && rest < bf_machine_pes(&map->machine); rest++) {
-        int64_t c = spread_jobs(map, a, samples - rest, 1).cost;
-        c += rest ? spread_jobs(map, a, rest, 1).cost : 0;
+    for (int64_t rest = 0; rest < samples && rest < bf_machine_pes(&v->map->machine); rest++) {
+        int64_t c = spread_jobs(v, samples - rest, 1).cost;
+        c += rest ? spread_jobs(v, rest, 1).cost : 0;
         if (c < cost) {
             best = rest;
             cost = c;
         }
     }
-    add_samples(map, kernel, a, first, samples - best, 1, part);
+    add_samples(v, first, samples - best, 1);
     if (best)
-        add_samples(map, kernel, a, first + samples - best, best, 1, part);
+        add_samples(v, first + samples - best, best, 1);
 }
 
-static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
-    struct bf_attention a = shape_of(map, kernel, 0, 0);
-    int64_t samples = a.y->buffer->samples, first = 0;
-    int part = 0;
-    if (!check_operands(map, kernel, &a, diags) || !check_machine(map, kernel, &a, diags))
-        return false;
-    /* V samples of a mask with one row each share a tile: each is a lane of its words. */
-    if (a.lane_mask && a.mask->buffer->samples > 1 && samples >= a.lanes) {
-        add_samples(map, kernel, &a, 0, a.lanes, samples / a.lanes, &part);
-        first = samples / a.lanes * a.lanes;
+/* V samples of a mask with one row each share a tile: each is a lane of its words. */
+static void divide_jobs(struct division *v) {
+    int64_t samples = v->a.y->buffer->samples, first = 0;
+    if (v->a.lane_mask && v->a.mask->buffer->samples > 1 && samples >= v->a.lanes) {
+        add_samples(v, 0, v->a.lanes, samples / v->a.lanes);
+        first = samples / v->a.lanes * v->a.lanes;
     }
     if (first < samples)
-        divide_samples(map, kernel, &a, first, samples - first, &part);
+        divide_samples(v, first, samples - first);
+}
+
+static bool fits(struct bf_map *map, size_t first) {
+    for (size_t p = first; p < map->plans.count; p++)
+        if (!bf_attention_fits(map, map->plans.data[p]))
+            return false;
+    return true;
+}
+
+/* The first way that fits. If none does, schedule reports what the last one needs. */
+static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
+    struct bf_attention a = shape_of(map, kernel, 0, 0, 0, 0);
+    size_t before = map->plans.count;
+    if (!check_operands(map, kernel, &a, diags) || !check_machine(map, kernel, &a, diags))
+        return false;
+    for (int64_t split = 1; split <= 8; split *= 2) {
+        for (int one_head = 0; one_head < 2; one_head++) {
+            struct division v = {map, kernel, a, one_head, (a.columns + split - 1) / split, 0};
+            map->plans.count = before;
+            divide_jobs(&v);
+            if (fits(map, before))
+                return true;
+        }
+    }
     return true;
 }
 

@@ -68,6 +68,7 @@ struct bf_attention {
     int64_t lanes, heads, kv_heads, queries, columns;
     int64_t all_keys, first_key, keys; /* of the kernel; of the part */
     bool begins, ends;                 /* the part with the first, with the last keys */
+    int64_t first_column, end_column;  /* of every head: those that the plan computes */
     bool lane_mask, row_mask,
         table;      /* one mask value a key | one a query and key | from positions */
     int64_t unroll; /* keys of a phase, and columns */
@@ -94,6 +95,8 @@ struct bf_column_chunk {
 int64_t bf_attention_columns(const struct bf_attention *a, int64_t offset,
                              struct bf_column_chunk chunks[BF_ATTENTION_COLUMNS]);
 
+/* Whether the plan's blocks and bodies fit the array; before anything has an address. */
+bool bf_attention_fits(struct bf_map *map, struct bf_plan *plan);
 bool bf_attention_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
 bool bf_attention_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
 

@@ -561,7 +561,7 @@ static bool place_pe(struct bf_attention_build *b, unsigned pe) {
     return rest == 0;
 }
 
-static bool emit_pe(struct bf_attention_build *b) {
+static void emit_pe(struct bf_attention_build *b) {
     int64_t whole = b->a.keys / b->a.unroll;
     start_job(b);
     if (masked(b))
@@ -575,29 +575,53 @@ static bool emit_pe(struct bf_attention_build *b) {
     over_keys(b, "exponentials", exp_body);
     end_sum(b);
     column_blocks(b);
-    if (b->cal <= BF_FIRST_LOAD && b->load <= BF_FIRST_FLOW && b->store <= BF_BLOCKS)
-        return true;
-    return bf_diag_error(
-        b->diags, b->plan->kernel->loc,
-        "cannot map %s on '%s': it needs %u CAL, %u LOAD and %u STORE blocks, a PE "
-        "has %d, %d and %d",
-        b->plan->kernel->what, b->map->machine.name, b->cal, b->load - BF_FIRST_LOAD,
-        b->store - BF_FIRST_STORE, BF_FIRST_LOAD, BF_FIRST_FLOW - BF_FIRST_LOAD,
-        BF_BLOCKS - BF_FIRST_STORE);
+}
+
+static bool enough_blocks(const struct bf_attention_build *b) {
+    return b->cal <= BF_FIRST_LOAD && b->load <= BF_FIRST_FLOW && b->store <= BF_BLOCKS;
+}
+
+/* All PEs; false after the first that needs more blocks than there are. */
+static bool emit(struct bf_attention_build *b) {
+    bf_code_begin(&b->code, b->map, b->plan);
+    for (unsigned pe = 0; pe < bf_machine_pes(&b->map->machine); pe++) {
+        if (!place_pe(b, pe))
+            continue;
+        emit_pe(b);
+        if (!enough_blocks(b))
+            return false;
+    }
+    return true;
+}
+
+/* Addresses do not matter here, so buffers without a place may have any. */
+bool bf_attention_fits(struct bf_map *map, struct bf_plan *plan) {
+    struct bf_attention_build b = {
+        .map = map, .plan = plan, .a = bf_attention_of(map, plan), .jobs = bf_jobs_load(plan)};
+    struct bf_place_of_buffer *none = NULL;
+    if (!map->places)
+        map->places = none = bf_alloc(map->poly->buffers.count * sizeof *none);
+    bool fits = emit(&b) && b.code.words <= map->machine.code_words;
+    bf_code_abandon(&b.code);
+    if (none) {
+        free(none);
+        map->places = NULL;
+    }
+    return fits;
 }
 
 bool bf_attention_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
-    struct bf_attention_build b = {.map = map,
-                                   .plan = plan,
-                                   .a = bf_attention_of(map, plan),
-                                   .jobs = bf_jobs_load(plan),
-                                   .diags = diags};
-    bf_code_begin(&b.code, map, plan);
-    for (unsigned pe = 0; pe < bf_machine_pes(&map->machine); pe++) {
-        if (place_pe(&b, pe) && !emit_pe(&b)) {
-            bf_code_abandon(&b.code);
-            return false;
-        }
+    struct bf_attention_build b = {
+        .map = map, .plan = plan, .a = bf_attention_of(map, plan), .jobs = bf_jobs_load(plan)};
+    if (!emit(&b)) {
+        bf_code_abandon(&b.code);
+        return bf_diag_error(
+            diags, plan->kernel->loc,
+            "cannot map %s on '%s': it needs %u CAL, %u LOAD and %u STORE blocks, a PE "
+            "has %d, %d and %d",
+            plan->kernel->what, map->machine.name, b.cal, b.load - BF_FIRST_LOAD,
+            b.store - BF_FIRST_STORE, BF_FIRST_LOAD, BF_FIRST_FLOW - BF_FIRST_LOAD,
+            BF_BLOCKS - BF_FIRST_STORE);
     }
     struct bf_launch launch = {
         .window = (uint8_t)b.a.window,

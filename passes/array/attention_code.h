@@ -22,7 +22,6 @@ struct bf_attention_build {
     struct bf_code code;
     struct bf_attention a;
     struct bf_jobs jobs;
-    struct bf_diags *diags;
     unsigned pe;
     int64_t index[BF_JOB_DIMS]; /* of the PE's first job, from `first` on */
     int64_t k_offset, v_offset; /* lanes before a head's first column in its first word */

@@ -670,6 +670,27 @@ static int64_t job_index(const struct verify *v, int dim, int64_t place) {
     return v->jobs.first[dim] + place + round * v->jobs.across[dim];
 }
 
+/* Whether every column that the plan is for was stored (in the state: both words of each, and those
+ * of maximum and sum). */
+static bool all_stored(struct verify *v) {
+    struct bf_column_chunk chunks[BF_ATTENTION_COLUMNS];
+    int64_t offset = (v->a.v->col + v->head * v->a.columns) % v->a.lanes;
+    int64_t n = bf_attention_columns(&v->a, offset, chunks);
+    v->id = BF_FIRST_STORE;
+    for (int64_t c = 0; c < 4 && !v->a.ends; c++)
+        if (!(v->stored[0] >> c & 1))
+            return wrong(v, "maximum or sum is not stored");
+    for (int64_t i = 0; i < n; i++) {
+        int64_t first = chunks[i].word * v->a.lanes + chunks[i].lane - offset;
+        int64_t begin = v->a.ends ? first : 4 + 2 * first;
+        int64_t end = begin + chunks[i].count * (v->a.ends ? 1 : 2);
+        for (int64_t c = begin; c < end; c++)
+            if (!(v->stored[c / 64] >> c % 64 & 1))
+                return wrong(v, "a column is not stored");
+    }
+    return true;
+}
+
 static bool run_job(struct verify *v) {
     int64_t rest = v->pe, index[BF_JOB_DIMS];
     for (int d = 0; d < BF_JOB_DIMS; d++) {
@@ -686,11 +707,7 @@ static bool run_job(struct verify *v) {
     for (v->phase = 0; v->phase < v->launch->period; v->phase++)
         if (!run_phase(v))
             return false;
-    v->id = BF_FIRST_STORE;
-    for (int64_t c = 0; c < (v->a.ends ? v->a.columns : 4 + 2 * v->a.columns); c++)
-        if (!(v->stored[c / 64] >> c % 64 & 1))
-            return wrong(v, "a column is never stored");
-    return true;
+    return all_stored(v);
 }
 
 static bool run_pe(struct verify *v) {
