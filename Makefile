@@ -132,6 +132,10 @@ check-includes:
 	@python3 test/check_includes.py
 check-reference: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/reference/check.py
+# gcc's and clang's bfcc make the same files.
+check-bytes: all
+	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
+	@test/same_bytes.sh $(BUILD) build-clang
 fuzz-networks: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/fuzz/networks.py $(COUNT)
 
@@ -184,7 +188,7 @@ clean:
 	rm -rf build build-*
 
 .PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
-        check-lit check-python check-includes check-reference fuzz-networks fuzz-images FORCE
+        check-lit check-python check-includes check-reference check-bytes fuzz-networks fuzz-images FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 FORCE:
