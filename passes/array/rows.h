@@ -75,6 +75,7 @@ struct bf_rows_ins {
     enum bf_cal_op op;
     bool negate_product, negate_addend;
     struct bf_rows_operand a, b, c, acc, word; /* acc, word: destinations */
+    int stage;                                 /* of a loop */
 };
 struct bf_rows_list {
     struct bf_rows_ins *data;
@@ -88,6 +89,8 @@ struct bf_rows_pass {
     int row_accs;          /* accumulators that hold row scalars */
     int reductions, parts; /* partial accumulators of each reduction */
     int temp_accs;         /* of an element */
+    int temp_words;        /* of an element */
+    int stages;            /* of the loop: elements go through its body in so many trips */
     int finish_accs;       /* temporary accumulators of init and finish */
     int unroll;            /* elements of a loop body */
     int exponent;          /* words that the loop writes are scaled by 2^exponent */
@@ -113,6 +116,15 @@ struct bf_rows_slot {
  * of the pass. */
 int bf_rows_order(const struct bf_machine *machine, const struct bf_rows_pass *pass,
                   struct bf_rows_slot *slots, int count);
+
+/* Instructions of stages first .. last, `unroll` elements each; `skewed`: each stage one group
+ * behind the one before. Returns how many. */
+int bf_rows_slots(const struct bf_rows_ins *items, int count, int first, int last, bool skewed,
+                  int unroll, struct bf_rows_slot slots[BF_MAX_BODY]);
+/* Chooses unroll, parts and stages of a pass, with bodies of at most `budget` words together, and
+ * numbers the temporaries of its loop anew. */
+void bf_rows_choose_body(const struct bf_machine *machine, struct bf_rows_pass *pass,
+                         int most_stages, int budget);
 
 /* Refuses with resource, need and limit what does not fit a body or the accumulators. */
 bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape,

@@ -285,23 +285,32 @@ static void row_blocks(struct build *b, const struct bf_rows_pass *pass,
     }
 }
 
-/* `trips` bodies of `unroll` elements from element `offset` on. */
-static void loop_block(struct build *b, const struct bf_rows_pass *pass, int unroll, int64_t trips,
-                       int64_t offset, struct phases phases, const uint8_t targets[BF_TARGETS]) {
+/* A block over groups of `unroll` elements, `trips` of them, from element `offset` on: of stages
+ * first .. last, stage s (if `skewed`) s groups behind. */
+struct loop {
+    const struct bf_rows_pass *pass;
+    int unroll, first, last;
+    bool skewed;
+    int64_t offset, trips;
+    struct phases phases;
+};
+
+static void loop_block(struct build *b, const struct loop *loop,
+                       const uint8_t targets[BF_TARGETS]) {
+    const struct bf_rows_list *list = &loop->pass->loop;
     struct bf_rows_slot slots[BF_MAX_BODY];
     struct bf_cal body[BF_MAX_BODY];
     struct bf_descriptor d;
-    int length = 0;
-    for (size_t i = 0; i < pass->loop.count; i++)
-        for (int u = 0; u < unroll; u++)
-            slots[length++] = (struct bf_rows_slot){&pass->loop.data[i], u};
-    bf_rows_order(&b->map->machine, pass, slots, length);
+    int length = bf_rows_slots(list->data, (int)list->count, loop->first, loop->last, loop->skewed,
+                               loop->unroll, slots);
+    bf_rows_order(&b->map->machine, loop->pass, slots, length);
     for (int i = 0; i < length; i++) {
-        struct position at = {pass, slots[i].u, unroll, offset};
+        int behind = loop->skewed ? slots[i].ins->stage * loop->unroll : 0;
+        struct position at = {loop->pass, slots[i].u, loop->unroll, loop->offset - behind};
         body[i] = encode(b, slots[i].ins, &at, false);
     }
-    cal_block(b, body, length, trips, unroll, phases, &d);
-    d.cal.exponent = (int8_t)pass->exponent;
+    cal_block(b, body, length, loop->trips, loop->unroll, loop->phases, &d);
+    d.cal.exponent = (int8_t)loop->pass->exponent;
     memcpy(d.target, targets, sizeof d.target);
     emit(b, &d, "elements");
 }
@@ -313,6 +322,33 @@ struct stores {
     uint8_t part[2][BF_TARGETS], finish[BF_TARGETS];
 };
 
+/* The loop over one part: with stages a block for each trip that fills or drains them; in the end
+ * the elements that fill no group. Blocks are few: a shorter last chunk goes without stages. */
+static void part_blocks(struct build *b, const struct bf_rows_pass *pass, const struct part *part,
+                        bool staged, const uint8_t stores[BF_TARGETS]) {
+    int unroll = pass->unroll, stages = pass->stages;
+    int64_t groups = part->elements / unroll, rest = part->elements % unroll;
+    const uint8_t *after_groups = rest ? no_targets : stores;
+    struct loop loop = {pass, unroll, 0, stages - 1, false, 0, groups, part->phases};
+    if (groups && (!staged || groups < stages)) {
+        loop_block(b, &loop, after_groups);
+    } else if (groups) {
+        loop.skewed = true;
+        for (int t = 0; t < 2 * stages - 1; t++) {
+            bool main = t == stages - 1;
+            loop.first = t < stages ? 0 : t - stages + 1;
+            loop.last = t < stages ? t : stages - 1;
+            loop.trips = main ? groups - stages + 1 : 1;
+            loop.offset = (t < stages ? t : groups + t - stages) * unroll;
+            loop_block(b, &loop, t == 2 * stages - 2 ? after_groups : no_targets);
+        }
+    }
+    loop = (struct loop){pass, (int)rest,   0, stages - 1, false, part->elements - rest,
+                         1,    part->phases};
+    if (rest)
+        loop_block(b, &loop, stores);
+}
+
 static void pass_blocks(struct build *b, int p, const struct stores *stores) {
     const struct bf_rows_pass *pass = &b->program.pass[p];
     struct phases all = phases_of(b, p), first = {all.first, all.first},
@@ -321,15 +357,8 @@ static void pass_blocks(struct build *b, int p, const struct stores *stores) {
     int count = parts_of(b, p, parts);
     row_blocks(b, pass, &pass->init, first, "init", no_targets);
     note(b, p);
-    for (int i = 0; i < count && pass->loop.count; i++) {
-        int64_t trips = parts[i].elements / pass->unroll, rest = parts[i].elements % pass->unroll;
-        if (trips)
-            loop_block(b, pass, pass->unroll, trips, 0, parts[i].phases,
-                       rest ? no_targets : stores->part[i]);
-        if (rest)
-            loop_block(b, pass, (int)rest, 1, parts[i].elements - rest, parts[i].phases,
-                       stores->part[i]);
-    }
+    for (int i = 0; i < count && pass->loop.count; i++)
+        part_blocks(b, pass, &parts[i], i == 0, stores->part[i]);
     row_blocks(b, pass, &pass->finish, last, "finish", stores->finish);
 }
 

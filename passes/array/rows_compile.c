@@ -186,37 +186,6 @@ static void begin(struct bf_rows_gen *g, int pass, struct bf_rows_list *list, bo
     g->row_level = row_level;
 }
 
-/* Cycles an element takes in bodies of `unroll`, times 840 (a multiple of 1 .. 8); 0: not possible.
- */
-static int element_cycles(const struct bf_machine *machine, struct bf_rows_pass *pass) {
-    struct bf_rows_slot slots[BF_MAX_BODY];
-    int length = (int)pass->loop.count, count = 0;
-    int accs = pass->row_accs + pass->reductions * pass->parts + pass->unroll * pass->temp_accs;
-    if (pass->unroll * length > BF_MAX_BODY || accs > (int)machine->accumulators ||
-        pass->unroll % pass->parts)
-        return 0;
-    for (int i = 0; i < length; i++)
-        for (int u = 0; u < pass->unroll; u++)
-            slots[count++] = (struct bf_rows_slot){&pass->loop.data[i], u};
-    return bf_rows_order(machine, pass, slots, count) * 840 / pass->unroll;
-}
-
-/* Elements of a body and partial accumulators: what takes the fewest cycles. */
-static void choose_unroll(const struct bf_machine *machine, struct bf_rows_pass *pass) {
-    int best = INT32_MAX, unroll = 1, parts = 1;
-    for (pass->unroll = 1; pass->unroll <= 8; pass->unroll++)
-        for (pass->parts = 1; pass->parts <= (pass->reductions ? 8 : 1); pass->parts *= 2) {
-            int cycles = element_cycles(machine, pass);
-            if (cycles && cycles < best) {
-                best = cycles;
-                unroll = pass->unroll;
-                parts = pass->parts;
-            }
-        }
-    pass->unroll = unroll;
-    pass->parts = parts;
-}
-
 static void generate_loop(struct bf_rows_gen *g, int p, const struct bf_machine *machine,
                           int *words) {
     struct bf_rows_pass *pass = &g->program->pass[p];
@@ -234,8 +203,10 @@ static void generate_loop(struct bf_rows_gen *g, int p, const struct bf_machine 
         loop_step(g, s);
     }
     pass->temp_accs = g->acc_peak;
-    choose_unroll(machine, pass);
-    int temp_words = g->word_peak * pass->unroll;
+    pass->temp_words = g->word_peak;
+    int passes = g->program->passes, most_stages = passes == 1 ? 3 : passes <= 3 ? 2 : 1;
+    bf_rows_choose_body(machine, pass, most_stages, ((int)machine->code_words - 64) / passes);
+    int temp_words = pass->temp_words * pass->unroll;
     *words = temp_words > *words ? temp_words : *words;
     begin(g, p, &pass->init, true);
     for (int s = 0; s < (int)g->kernel->steps.count; s++)
