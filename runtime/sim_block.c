@@ -124,6 +124,15 @@ static uint64_t strict_candidate(const struct sim_pe *pe) {
     return best;
 }
 
+/* G2: a weight LOAD counts as one of its group's first iteration, the last of them. */
+static struct sim_block *choose_load(struct sim *sim, struct sim_pe *pe, uint64_t mask) {
+    struct sim_block *data = oldest(pe, mask & ~pe->weight_loads);
+    struct sim_block *weights = oldest(pe, mask & pe->weight_loads);
+    if (!data || !weights)
+        return data ? data : weights;
+    return weights->next * sim->group_size < data->next ? weights : data;
+}
+
 /* B4, G2; NULL if no block is ready. */
 struct sim_block *sim_choose(struct sim *sim, struct sim_pe *pe, unsigned unit) {
     uint64_t mask = pe->ready & unit_blocks[unit];
@@ -131,9 +140,7 @@ struct sim_block *sim_choose(struct sim *sim, struct sim_pe *pe, unsigned unit) 
         return NULL;
     if (unit == BF_UNIT_CAL && sim->launch->strict)
         mask &= strict_candidate(pe);
-    if (unit == BF_UNIT_LOAD && mask & ~pe->weight_loads)
-        mask &= ~pe->weight_loads;
-    return oldest(pe, mask);
+    return unit == BF_UNIT_LOAD ? choose_load(sim, pe, mask) : oldest(pe, mask);
 }
 
 /* ---- starting a block ---- */
