@@ -52,7 +52,7 @@ static struct choice choose(const struct bf_map *map, const struct bf_poly_kerne
             int64_t blocks = (outputs + across * unroll - 1) / (across * unroll);
             int64_t slots = unroll > machine->fma_latency ? unroll : machine->fma_latency;
             int64_t cost = blocks * (tiles / groups) * slots;
-            if (cost < best.cost)
+            if (cost <= best.cost)
                 best = (struct choice){unroll, across, cost};
         }
     }
