@@ -570,8 +570,10 @@ static void weight_sets_alternate(void **state) {
     (void)state;
     struct mini *m = mini_weighted();
     struct traced t = run(m);
-    /* Groups 0 and 1 load behind the data; group 2 waits until this PE has retired iteration 0. */
-    assert_true(at(&t, "0 load issue block=32.1", 0) < at(&t, "0 load issue block=33.0", 0));
+    /* A set loads behind the data of its first iteration, before those of the next; group 2 waits
+     * until this PE has retired iteration 0. */
+    assert_true(at(&t, "0 load issue block=32.0", 0) < at(&t, "0 load issue block=33.0", 0));
+    assert_true(at(&t, "0 load issue block=33.0", 0) < at(&t, "0 load issue block=32.1", 0));
     assert_true(at(&t, "0 load choose block=33.2", 0) > at(&t, "0 pe retire iteration=0", 0));
     assert_true(at(&t, "0 load choose block=33.3", 0) > at(&t, "0 pe retire iteration=1", 0));
     assert_true(at(&t, "0 cal issue block=0.2", 0) >= at(&t, "0 load write weight=0", 1) + 2);
