@@ -167,25 +167,79 @@ static void add_plan(struct division *d, int64_t first, const int64_t count[BF_R
     save_constants(map, plan, "word", d->program.word, d->program.words);
 }
 
-/* One plan of as many outer tiles from `first` on as come out even; 0 if nothing fits. */
-static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, int64_t outer) {
-    int64_t pes = bf_machine_pes(&d->map->machine), go = 1;
-    while (go < outer && go < pes)
-        go *= 2;
-    int64_t even = outer < go ? outer : outer / go * go;
-    int64_t gi = power_of_two_dividing(inner, pes / go), spare = pes / (go * gi);
-    int64_t chunk = choose_chunk(d, inner / gi * divide_up(even, go), spare);
-    if (!chunk)
-        return 0;
-    int64_t chunks = divide_up(d->shape.n, chunk);
-    bool equal = d->shape.n % chunk == 0 && !reduces(&d->program);
-    int64_t gc = equal ? power_of_two_dividing(chunks, spare) : 1;
-    int64_t passes = chunks > 1 ? d->program.passes : 1;
-    int levels = (chunks > gc) + (passes > 1) + (inner > gi) + (even > go);
+/* How a number of tiles can be spread over the PEs. */
+struct spread {
+    int64_t inner, inner_groups;
+    int64_t outer, outer_groups; /* as many as come out even */
+    int64_t chunk, chunks, chunk_groups;
+    int64_t passes; /* that are iterations of their own */
+};
+
+static bool spread_tiles(const struct division *d, int64_t inner, int64_t outer, int64_t groups,
+                         struct spread *s) {
+    int64_t pes = bf_machine_pes(&d->map->machine);
+    s->inner = inner;
+    s->outer_groups = groups;
+    s->outer = outer < groups ? outer : outer / groups * groups;
+    s->inner_groups = power_of_two_dividing(inner, pes / groups);
+    int64_t spare = pes / (groups * s->inner_groups);
+    int64_t rounds = inner / s->inner_groups * divide_up(s->outer, groups);
+    s->chunk = choose_chunk(d, rounds, spare);
+    if (!s->chunk)
+        return false;
+    s->chunks = divide_up(d->shape.n, s->chunk);
+    bool equal = d->shape.n % s->chunk == 0 && !reduces(&d->program);
+    s->chunk_groups = equal ? power_of_two_dividing(s->chunks, spare) : 1;
+    s->passes = s->chunks > 1 ? d->program.passes : 1;
+    int levels = (s->chunks > s->chunk_groups) + (s->passes > 1) + (inner > s->inner_groups) +
+                 (s->outer > groups);
     if (levels > BF_LEVELS)
-        even = outer < go ? outer : go;
-    add_plan(d, first, (int64_t[]){chunks, passes, inner, even}, (int64_t[]){gc, 1, gi, go}, chunk);
-    return even;
+        s->outer = outer < groups ? outer : groups;
+    return true;
+}
+
+/* Estimated cycles: an element its instructions, an iteration and a launch what they wait. */
+static int64_t cost_of(const struct division *d, const struct spread *s) {
+    int64_t slots = 0, iterations = s->chunks / s->chunk_groups * s->passes *
+                                    (s->inner / s->inner_groups) *
+                                    divide_up(s->outer, s->outer_groups);
+    for (int p = 0; p < d->program.passes; p++)
+        slots += (int64_t)d->program.pass[p].loop.count;
+    return 300 + iterations * (s->chunk * (slots > 4 ? slots : 4) / s->passes + 40);
+}
+
+/* The cheapest spread of the first of `outer` tiles, given that the rest is spread so too; its cost
+ * with the rest's, 0 if nothing fits. Where reductions keep a tile on one PE, as many PEs as
+ * possible. */
+static int64_t choose_spread(const struct division *d, int64_t inner, int64_t outer,
+                             struct spread *best) {
+    int64_t pes = bf_machine_pes(&d->map->machine), least = 0;
+    for (int64_t groups = pes; groups > 0; groups /= 2) {
+        struct spread s, rest;
+        if ((groups > 1 && groups / 2 >= outer) || !spread_tiles(d, inner, outer, groups, &s))
+            continue;
+        int64_t cost = cost_of(d, &s);
+        if (s.outer < outer && !reduces(&d->program))
+            cost += choose_spread(d, inner, outer - s.outer, &rest);
+        if (least && cost >= least)
+            continue;
+        least = cost;
+        *best = s;
+        if (reduces(&d->program))
+            break;
+    }
+    return least;
+}
+
+/* A plan of as many outer tiles from `first` on as come out even; returns how many, 0 if nothing
+ * fits. */
+static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, int64_t outer) {
+    struct spread s;
+    if (!choose_spread(d, inner, outer, &s))
+        return 0;
+    add_plan(d, first, (int64_t[]){s.chunks, s.passes, inner, s.outer},
+             (int64_t[]){s.chunk_groups, 1, s.inner_groups, s.outer_groups}, s.chunk);
+    return s.outer;
 }
 
 /* Words of V columns, and rows that a lane or a loop over tiles begins with, begin at a tile. */

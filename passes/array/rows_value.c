@@ -146,8 +146,9 @@ value bf_rows_plain_fma(struct bf_rows_gen *g, value a, value b, value c) {
 value bf_rows_add(struct bf_rows_gen *g, value a, value c) {
     if (is_number(c) && c.number == 0)
         return a;
-    return bf_rows_plain_fma(g, bf_rows_as_addend(g, a, false), at(BF_IN_NUMBER, BF_B_ONE),
-                             bf_rows_as_addend(g, c, true));
+    a = bf_rows_as_addend(g, a, false); /* in this order, whatever that of arguments is */
+    c = bf_rows_as_addend(g, c, true);
+    return bf_rows_plain_fma(g, a, at(BF_IN_NUMBER, BF_B_ONE), c);
 }
 
 value bf_rows_scaled(struct bf_rows_gen *g, value a, int by) {
@@ -174,9 +175,9 @@ static value times_number(struct bf_rows_gen *g, value a, double number, value c
         m = number;
         e = 0;
     }
-    double hi = bf_half_to_double(bf_half_from_double(m));
-    value zero = bf_rows_zero();
-    value r = two_pieces(g, a, bf_rows_factor(g, hi), bf_rows_factor(g, m - hi), e ? zero : c);
+    double upper = bf_half_to_double(bf_half_from_double(m));
+    value hi = bf_rows_factor(g, upper), lo = bf_rows_factor(g, m - upper);
+    value r = two_pieces(g, a, hi, lo, e ? bf_rows_zero() : c);
     return e ? bf_rows_add(g, bf_rows_scaled(g, r, e),
                            c.at.place == BF_IN_NUMBER && !c.at.index ? nothing() : c)
              : r;
@@ -201,8 +202,8 @@ value bf_rows_normalised(struct bf_rows_gen *g, value b, value *exponent) {
     value size = bf_rows_op(g, BF_CAL_MAX, b, nothing(), bf_rows_negated(b), false);
     bf_rows_hold(g, b);
     size = bf_rows_op(g, BF_CAL_CVTF, size, nothing(), nothing(), false);
-    *exponent = bf_rows_op(g, BF_CAL_FMA, size, bf_rows_factor(g, 0x1p-23),
-                           bf_rows_constant(g, -127), true);
+    value unit = bf_rows_factor(g, 0x1p-23), bias = bf_rows_constant(g, -127);
+    *exponent = bf_rows_op(g, BF_CAL_FMA, size, unit, bias, true);
     bf_rows_release(g, b);
     bf_rows_hold(g, *exponent);
     return bf_rows_op(g, BF_CAL_LDEXP, b, nothing(), bf_rows_negated(*exponent), false);
@@ -257,8 +258,11 @@ value bf_rows_product(struct bf_rows_gen *g, value a, value b, value c, int boun
         a = b;
         b = swap;
     }
-    if (bf_rows_is_factor(b))
-        return bf_rows_plain_fma(g, bf_rows_as_addend(g, a, false), bf_rows_as_factor(g, b), c);
+    if (bf_rows_is_factor(b)) {
+        a = bf_rows_as_addend(g, a, false);
+        b = bf_rows_as_factor(g, b);
+        return bf_rows_plain_fma(g, a, b, c);
+    }
     if (is_number(b))
         return times_number(g, bf_rows_as_addend(g, a, false), b.number, c);
     value r;
