@@ -5,8 +5,9 @@
  * stream     RAM: what row scalars and elements keep | contexts: constants, operands, results
  *
  * Tiles go to PEs first by outer tiles (row tiles of all samples, or samples), then by inner ones,
- * then, where no reduction crosses them, by chunks. Tiles that do not come out even are a plan of
- * their own, so that in a plan every PE works in all iterations or in none.
+ * then, where no reduction crosses them, by chunks. Where tiles do not come out even, some PEs are
+ * absent in the last round of outer tiles, if a tile is one iteration; else the tiles that are left
+ * are a plan of their own.
  */
 #include "passes/array/rows.h"
 
@@ -170,7 +171,7 @@ static void add_plan(struct division *d, int64_t first, const int64_t count[BF_R
 /* How a number of tiles can be spread over the PEs. */
 struct spread {
     int64_t inner, inner_groups;
-    int64_t outer, outer_groups; /* as many as come out even */
+    int64_t outer, outer_groups; /* as many as one plan takes */
     int64_t chunk, chunks, chunk_groups;
     int64_t passes; /* that are iterations of their own */
 };
@@ -191,6 +192,9 @@ static bool spread_tiles(const struct division *d, int64_t inner, int64_t outer,
     bool equal = d->shape.n % s->chunk == 0 && !reduces(&d->program);
     s->chunk_groups = equal ? power_of_two_dividing(s->chunks, spare) : 1;
     s->passes = s->chunks > 1 ? d->program.passes : 1;
+    if (reduces(&d->program) && s->chunks == 1 &&
+        inner / s->inner_groups * divide_up(outer, groups) <= BF_MAX_PERIOD)
+        s->outer = outer; /* some PEs are absent in the last round */
     int levels = (s->chunks > s->chunk_groups) + (s->passes > 1) + (inner > s->inner_groups) +
                  (s->outer > groups);
     if (levels > BF_LEVELS)

@@ -168,6 +168,20 @@ static struct bf_cal encode(const struct build *b, const struct bf_rows_ins *ins
     return cal;
 }
 
+/* ---- phases ---- */
+
+/* Whether some PEs are absent in the last round of outer tiles: then phases are iterations, and
+ * tell nothing else apart. */
+static bool is_uneven(const struct build *b) {
+    return b->p.rounds[3] > 1 && b->p.count[3] % b->p.groups[3] != 0;
+}
+
+static uint8_t last_iteration(const struct build *b, unsigned pe) {
+    int64_t group = pe / (b->p.groups[0] * b->p.groups[2]);
+    int64_t rounds = (b->p.count[3] - group + b->p.groups[3] - 1) / b->p.groups[3];
+    return (uint8_t)(rounds * b->p.rounds[2] - 1);
+}
+
 /* ---- CAL blocks ---- */
 
 struct phases {
@@ -177,9 +191,18 @@ struct phases {
 /* Phases of a pass: those of its chunks. */
 static struct phases phases_of(const struct build *b, int pass) {
     int64_t chunks = b->p.rounds[0];
-    if (b->period == 1)
-        return (struct phases){0, 0};
+    if (b->period == 1 || is_uneven(b))
+        return (struct phases){0, b->period - 1};
     return (struct phases){pass * chunks, (pass + 1) * chunks - 1};
+}
+
+/* The first and the last chunk of a pass; the same where there is one. */
+static void ends_of(const struct build *b, int pass, struct phases *first, struct phases *last) {
+    *first = *last = phases_of(b, pass);
+    if (is_uneven(b))
+        return;
+    first->last = first->first;
+    last->first = last->last;
 }
 
 /* The chunks of a pass: all, or all but a shorter last one, or that one. */
@@ -229,9 +252,15 @@ static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *bod
     return d;
 }
 
-static void emit(struct build *b, const struct bf_descriptor *d, const char *name) {
-    if (b->next_cal < BF_FIRST_LOAD)
-        bf_code_block(&b->code, b->pes, (unsigned)b->next_cal, name, d);
+/* A block for the PEs that work; where these differ in how long, in its phases too. */
+static void emit(struct build *b, struct bf_descriptor *d, const char *name) {
+    for (unsigned pe = 0; b->next_cal < BF_FIRST_LOAD && b->pes >> pe; pe++) {
+        if (!(b->pes >> pe & 1))
+            continue;
+        if (is_uneven(b))
+            d->last = last_iteration(b, pe);
+        bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)b->next_cal, name, d);
+    }
     b->next_cal++;
 }
 
@@ -351,9 +380,9 @@ static void part_blocks(struct build *b, const struct bf_rows_pass *pass, const 
 
 static void pass_blocks(struct build *b, int p, const struct stores *stores) {
     const struct bf_rows_pass *pass = &b->program.pass[p];
-    struct phases all = phases_of(b, p), first = {all.first, all.first},
-                  last = {all.last, all.last};
+    struct phases first, last;
     struct part parts[2];
+    ends_of(b, p, &first, &last);
     int count = parts_of(b, p, parts);
     row_blocks(b, pass, &pass->init, first, "init", no_targets);
     note(b, p);
@@ -410,6 +439,8 @@ static void memory_block(struct build *b, unsigned id, const char *name,
         if (!works(b, pe))
             continue;
         d->mem.spm = (uint32_t)(pe_offset(b, access, pe) + offset);
+        if (is_uneven(b))
+            d->last = last_iteration(b, pe);
         bf_code_block(&b->code, UINT64_C(1) << pe, id, name, d);
     }
 }
@@ -528,8 +559,9 @@ static void store_words(struct build *b, int output, int64_t from, int64_t words
 }
 
 static void store_blocks(struct build *b, int p, struct stores *stores) {
-    struct phases all = phases_of(b, p), last = {all.last, all.last};
+    struct phases first, last;
     struct part parts[2];
+    ends_of(b, p, &first, &last);
     int64_t v = lanes_of(b);
     int parts_count = parts_of(b, p, parts), count[2] = {0, 0}, row_count = 0;
     memset(stores, BF_NO_BLOCK, sizeof *stores);
@@ -575,6 +607,8 @@ static struct bf_launch launch_of(const struct build *b) {
 
 /* Phases tell the chunks and passes of a tile apart; independent chunks need none. */
 static int64_t period_of(const struct build *b) {
+    if (is_uneven(b))
+        return b->p.rounds[2] * b->p.rounds[3];
     bool phased = b->program.passes > 1 || b->p.last != b->p.chunk;
     for (int p = 0; p < b->program.passes; p++)
         phased |= b->program.pass[p].reductions > 0;
