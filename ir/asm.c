@@ -393,6 +393,11 @@ static bool read_seq(struct bf_asm *a) {
 
 enum { MAX_RODATA = 1 << 30 };
 
+/* What .hex and .zero add to. */
+static struct bf_text *data_of(struct bf_asm *a) {
+    return a->mode == BF_IN_WEIGHTS ? &a->weights : &a->rodata;
+}
+
 static void add_bytes(struct bf_asm *a, uint64_t value, unsigned count) {
     char little[8];
     for (unsigned i = 0; i < count; i++)
@@ -402,10 +407,11 @@ static void add_bytes(struct bf_asm *a, uint64_t value, unsigned count) {
 
 static bool add_zeros(struct bf_asm *a, uint64_t count) {
     static const char zeros[4096];
-    if (a->rodata.length + count > MAX_RODATA)
-        return bf_asm_error(a, a->line_start, "rodata is limited to 1 GiB");
+    struct bf_text *data = data_of(a);
+    if (data->length + count > MAX_RODATA)
+        return bf_asm_error(a, a->line_start, "data is limited to 1 GiB");
     for (; count; count -= count < sizeof zeros ? count : sizeof zeros)
-        bf_text_add_bytes(&a->rodata, zeros, count < sizeof zeros ? count : sizeof zeros);
+        bf_text_add_bytes(data, zeros, count < sizeof zeros ? count : sizeof zeros);
     return true;
 }
 
@@ -419,7 +425,7 @@ static bool read_hex(struct bf_asm *a) {
         if (high < 0 || low < 0)
             return bf_asm_error(a, a->at, "expected bytes of two hexadecimal digits each");
         char byte = (char)(high * 16 + low);
-        bf_text_add_bytes(&a->rodata, &byte, 1);
+        bf_text_add_bytes(data_of(a), &byte, 1);
         a->at += 2;
     }
     return true;
@@ -458,6 +464,34 @@ static bool read_net(struct bf_asm *a) {
     return true;
 }
 
+static bool read_value(struct bf_asm *a) {
+    struct bf_value_place value = {0};
+    const char *name = bf_asm_name(a, "the name of the value");
+    if (!name)
+        return false;
+    bf_asm_fields_init(bf_asm_value_fields, 0, &value);
+    while (!bf_asm_line_end(a)) {
+        const char *from = a->at, *key = bf_asm_key(a);
+        if (!key)
+            return false;
+        const struct bf_asm_field *field = bf_asm_field_find(bf_asm_value_fields, 0, key);
+        if (!field)
+            return bf_asm_unknown_key(a, from, key, bf_asm_value_fields, 0);
+        if (!bf_asm_field_read(a, field, &value))
+            return false;
+    }
+    bf_asm_add_part(a, BF_PART_VALUE, a->values.count, 0, 0);
+    value.name = bf_strdup(name);
+    *bf_push(&a->values) = value;
+    return true;
+}
+
+static bool read_weights(struct bf_asm *a) {
+    bf_asm_end_kernel(a);
+    a->mode = BF_IN_WEIGHTS;
+    return a->has_weights = true;
+}
+
 /* ---- statements ---- */
 
 static bool enter(struct bf_asm *a, int mode) {
@@ -485,6 +519,8 @@ static const struct statement {
     {".launch", read_launch, false, IN_ALL},
     {".dma", read_dma, false, IN_ALL},
     {".net", read_net, false, IN_WHOLE},
+    {".value", read_value, false, IN_WHOLE},
+    {".weights", read_weights, false, IN_WHOLE},
 };
 
 static bool is_data(const char *word) {
@@ -514,9 +550,11 @@ static bool read_statement(struct bf_asm *a) {
         return enter(a, BF_IN_SEQ);
     if (!strcmp(word, ".rodata") && a->whole)
         return enter(a, BF_IN_RODATA);
+    if (a->mode == BF_IN_WEIGHTS && (!strcmp(word, ".hex") || !strcmp(word, ".zero")))
+        return read_data(a, word);
     if (a->mode == BF_IN_RODATA && is_data(word))
         return read_data(a, word);
-    if (*from == '.' || a->mode == BF_IN_TOP || a->mode == BF_IN_RODATA)
+    if (*from == '.' || a->mode == BF_IN_TOP || a->mode >= BF_IN_RODATA)
         return bf_asm_error(a, from, "unknown statement");
     a->at = from;
     return a->mode == BF_IN_SEQ ? read_seq(a) : bf_asm_instruction(a);

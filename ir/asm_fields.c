@@ -109,6 +109,18 @@ const struct bf_asm_field bf_asm_dma_fields[] = {
     {.key = NULL},
 };
 
+const struct bf_asm_field bf_asm_value_fields[] = {
+    NUMBER("launch", ALL, bf_value_place, launch, 0, 0, UINT32_MAX),
+    NUMBER("samples", ALL, bf_value_place, samples, 1, 0, UINT32_MAX),
+    NUMBER("rows", ALL, bf_value_place, rows, 1, 0, UINT32_MAX),
+    NUMBER("cols", ALL, bf_value_place, cols, 1, 0, UINT32_MAX),
+    NUMBER("spm", ALL, bf_value_place, word, 0, 0, UINT32_MAX),
+    NUMBER("width", ALL, bf_value_place, width, 0, 0, UINT32_MAX),
+    NUMBER("pitch", ALL, bf_value_place, pitch, 1, 0, UINT32_MAX),
+    {"exponent", BF_FIELD_MODULO, ALL, AT(bf_value_place, exponent), 1, 0, 0, 8, NULL, false},
+    {.key = NULL},
+};
+
 /* ---- access ---- */
 
 int64_t bf_asm_field_get(const struct bf_asm_field *field, const void *record, unsigned i) {

@@ -113,6 +113,10 @@ static void fill_program(struct bf_asm *a) {
     program->rodata_size = a->rodata.length;
     if (a->has_net)
         program->net = a->net.data;
+    if (a->has_weights)
+        program->net_weights = (uint8_t *)(a->weights.data ? a->weights.data : bf_alloc(0));
+    program->net_weights_size = a->weights.length;
+    MOVE(a->values, values, value_count);
 }
 
 static void check(struct bf_asm *a) {

@@ -148,16 +148,14 @@ static bool all_zero(const uint8_t *bytes, size_t count) {
 }
 
 /* Lines of 32 bytes; two or more lines of zeros become one .zero. */
-static void print_rodata(const struct bf_program *program, struct bf_text *text) {
+static void print_bytes(const uint8_t *bytes, uint64_t size, struct bf_text *text) {
     static const char digits[] = "0123456789abcdef";
-    uint64_t size = program->rodata_size, at = 0;
-    if (size)
-        bf_text_add(text, ".rodata\n");
+    uint64_t at = 0;
     while (at < size) {
         uint64_t zeros = 0;
         while (at + zeros < size) {
             uint64_t count = size - at - zeros < LINE ? size - at - zeros : LINE;
-            if (!all_zero(program->rodata + at + zeros, count))
+            if (!all_zero(bytes + at + zeros, count))
                 break;
             zeros += count;
         }
@@ -169,8 +167,8 @@ static void print_rodata(const struct bf_program *program, struct bf_text *text)
         char line[2 * LINE];
         unsigned count = size - at < LINE ? (unsigned)(size - at) : LINE;
         for (unsigned i = 0; i < count; i++) {
-            line[2 * i] = digits[program->rodata[at + i] >> 4];
-            line[2 * i + 1] = digits[program->rodata[at + i] & 15];
+            line[2 * i] = digits[bytes[at + i] >> 4];
+            line[2 * i + 1] = digits[bytes[at + i] & 15];
         }
         bf_text_add(text, ".hex ");
         bf_text_add_bytes(text, line, 2 * count);
@@ -192,10 +190,25 @@ static void print_net(const char *net, struct bf_text *text) {
     } while (*net);
 }
 
+static void print_values(const struct bf_program *program, struct bf_text *text) {
+    for (size_t i = 0; i < program->value_count; i++) {
+        bf_text_add(text, ".value ");
+        bf_text_add_quoted(text, program->values[i].name);
+        bf_asm_fields_print(bf_asm_value_fields, 0, &program->values[i], text);
+        bf_text_add(text, "\n");
+    }
+}
+
 void bf_asm_print(const struct bf_program *program, struct bf_text *text) {
     bf_program_header(program, text);
     bf_asm_print_body(program, text);
-    print_rodata(program, text);
+    if (program->rodata_size)
+        bf_text_add(text, ".rodata\n");
+    print_bytes(program->rodata, program->rodata_size, text);
     if (program->net)
         print_net(program->net, text);
+    print_values(program, text);
+    if (program->net_weights)
+        bf_text_add(text, ".weights\n");
+    print_bytes(program->net_weights, program->net_weights_size, text);
 }

@@ -29,8 +29,10 @@ struct bf_asm_field {
     const char *const *words;
     bool always; /* printed even when it has the initial value */
 };
-/* Each ends in an entry without key. Offsets are those of bf_block, bf_launch, bf_dma. */
-extern const struct bf_asm_field bf_asm_block_fields[], bf_asm_launch_fields[], bf_asm_dma_fields[];
+/* Each ends in an entry without key. Offsets are those of bf_block, bf_launch, bf_dma and
+ * bf_value_place. */
+extern const struct bf_asm_field bf_asm_block_fields[], bf_asm_launch_fields[], bf_asm_dma_fields[],
+    bf_asm_value_fields[];
 
 /* Fields of the table that belong to `unit` get their initial values. */
 void bf_asm_fields_init(const struct bf_asm_field *fields, unsigned unit, void *record);
@@ -85,7 +87,7 @@ struct bf_asm {
     const char *at, *end, *line_start;
     uint32_t file, line;
 
-    enum { BF_IN_TOP, BF_IN_CODE, BF_IN_SEQ, BF_IN_RODATA } mode;
+    enum { BF_IN_TOP, BF_IN_CODE, BF_IN_SEQ, BF_IN_RODATA, BF_IN_WEIGHTS } mode;
     bool open;            /* a .kernel has begun and not ended */
     bool has_hash, whole; /* whole: header and data belong to the text */
     uint64_t arch_hash;
@@ -103,12 +105,13 @@ struct bf_asm {
     BF_VECTOR(struct bf_launch) launches;
     BF_VECTOR(struct bf_dma) dmas;
     BF_VECTOR(struct bf_tensor_place) tensors;
+    BF_VECTOR(struct bf_value_place) values;
     BF_VECTOR(struct bf_asm_symbol) symbols;
     BF_VECTOR(struct bf_asm_fixup) fixups;
     BF_VECTOR(struct bf_asm_part) parts;
     uint64_t jobs; /* DMA jobs so far: waitd all */
-    struct bf_text rodata, net;
-    bool has_net;
+    struct bf_text rodata, net, weights;
+    bool has_net, has_weights;
 };
 
 struct bf_loc bf_asm_loc(const struct bf_asm *a, const char *at);

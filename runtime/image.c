@@ -2,6 +2,8 @@
  * a check that it is there. See image.h and, for the records, docs/format.md. */
 #include "runtime/image.h"
 
+#include "runtime/safetensors.h"
+
 #include <gelf.h>
 #include <libelf.h>
 #include <stdlib.h>
@@ -14,6 +16,8 @@ enum section {
     LAYOUT,
     PROV,
     NET,
+    WEIGHTS,
+    VALUES,
     SYMTAB,
     STRTAB,
     NOTE,
@@ -21,10 +25,10 @@ enum section {
     SECTIONS
 };
 static const char *const section_names[SECTIONS] = {
-    [ARCH] = ".bf.arch",     [SEQ] = ".bf.seq",        [CODE] = ".bf.code",
-    [RODATA] = ".bf.rodata", [LAYOUT] = ".bf.layout",  [PROV] = ".bf.prov",
-    [NET] = ".bf.net",       [SYMTAB] = ".symtab",     [STRTAB] = ".strtab",
-    [NOTE] = ".note.bfcc",   [SHSTRTAB] = ".shstrtab",
+    [ARCH] = ".bf.arch",      [SEQ] = ".bf.seq",    [CODE] = ".bf.code",  [RODATA] = ".bf.rodata",
+    [LAYOUT] = ".bf.layout",  [PROV] = ".bf.prov",  [NET] = ".bf.net",    [WEIGHTS] = ".bf.weights",
+    [VALUES] = ".bf.values",  [SYMTAB] = ".symtab", [STRTAB] = ".strtab", [NOTE] = ".note.bfcc",
+    [SHSTRTAB] = ".shstrtab",
 };
 
 struct content {
@@ -352,6 +356,50 @@ static bool load_data(struct loader *l) {
     return true;
 }
 
+/* A tensor file in canonical form; the network says what must be in it, which only the compiler can
+ * read. */
+static bool load_weights(struct loader *l) {
+    struct content weights = l->sections[WEIGHTS];
+    struct bf_program *p = l->program;
+    struct bf_error reason = {0};
+    if (!weights.data)
+        return true;
+    struct bf_tensor_file *file =
+        bf_tensor_file_parse(weights.data, weights.size, section_names[WEIGHTS], &reason);
+    if (!file)
+        return bf_fail(l->error, BF_ERROR_INPUT, "not a valid image: %s", reason.text);
+    size_t size;
+    p->net_weights =
+        bf_tensor_file_encode(file->tensors, file->tensor_count, NULL, 0, &size, &reason);
+    p->net_weights_size = size;
+    bf_tensor_file_free(file);
+    return p->net_weights ||
+           bf_fail(l->error, BF_ERROR_INPUT, "not a valid image: %s", reason.text);
+}
+
+static bool load_values(struct loader *l) {
+    struct bf_program *p = l->program;
+    if (!l->sections[VALUES].data)
+        return true;
+    struct reader r = open_section(l, VALUES);
+    size_t count = get_count(&r, 8, 36);
+    p->values = bf_alloc(count * sizeof *p->values);
+    p->value_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct bf_value_place *value = &p->values[i];
+        value->name = get_string(&r);
+        value->launch = (uint32_t)get(&r, 4);
+        value->samples = (uint32_t)get(&r, 4);
+        value->rows = (uint32_t)get(&r, 4);
+        value->cols = (uint32_t)get(&r, 4);
+        value->word = (uint32_t)get(&r, 4);
+        value->width = (uint32_t)get(&r, 4);
+        value->pitch = (uint32_t)get(&r, 4);
+        value->exponent = (int8_t)get(&r, 4);
+    }
+    return at_end(&r);
+}
+
 /* ---- ELF ---- */
 
 static bool broken(struct loader *l) {
@@ -392,7 +440,7 @@ static bool find_sections(struct loader *l, Elf *elf, const uint8_t *bytes, size
             return false;
     }
     for (int s = 0; s < SECTIONS; s++)
-        if (s != NET && !l->sections[s].data)
+        if ((s < NET || s > VALUES) && !l->sections[s].data)
             return bf_fail(l->error, BF_ERROR_INPUT, "not a valid image: section '%s' is missing",
                            section_names[s]);
     return true;
@@ -428,8 +476,8 @@ struct bf_program *bf_image_load(const void *bytes, size_t size, struct bf_error
     bool good = bf_image_is_elf(bytes, size) ||
                 bf_fail(l.error, BF_ERROR_INPUT, "not a valid image: it is no ELF file");
     good = good && open_elf(&l, bytes, size) && load_note(&l) && load_arch(&l) && load_seq(&l) &&
-           load_code(&l) && load_layout(&l) && load_prov(&l) && load_data(&l) &&
-           bf_program_check(l.program, l.error) && is_canonical(&l, bytes, size);
+           load_code(&l) && load_layout(&l) && load_prov(&l) && load_data(&l) && load_weights(&l) &&
+           load_values(&l) && bf_program_check(l.program, l.error) && is_canonical(&l, bytes, size);
     if (good)
         return l.program;
     bf_program_free(l.program);

@@ -260,5 +260,6 @@ void bf_compilation_free(struct bf_compilation *c) {
     bf_weights_free(c->weights);
     bf_checkpoint_free(&c->checkpoint);
     free(c->net_text);
+    free(c->net_weights);
     bf_frontend_files_free(&c->files);
 }

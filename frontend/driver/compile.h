@@ -29,6 +29,8 @@ struct bf_compilation {
     struct bf_map *map;
     struct bf_program *program;          /* read from an asm text; else map->program */
     char *net_text;                      /* -embed-net: the net after its passes */
+    uint8_t *net_weights;                /* likewise: its parameters, a safetensors file */
+    size_t net_weights_size;
     bool internal;                       /* it failed because bfcc is wrong: exit 70 */
 };
 
@@ -58,6 +60,13 @@ void bf_pass_plan_print(const struct bf_options *options, enum bf_level level, F
 /* Fills compilation->weights from -weights or -random-weights. Random weights depend on the
  * operators that have the parameters, so they need a net. */
 bool bf_load_weights(struct bf_compilation *compilation);
+
+/* ---- embed.c ---- */
+
+/* -embed-net: keeps the text of the net as it is now, and the parameters; does nothing without. */
+bool bf_embed_net(struct bf_compilation *compilation);
+/* Puts both into the program, with the places of stored values. */
+void bf_embed_finish(struct bf_compilation *compilation);
 
 /* ---- emit.c ---- */
 

@@ -122,8 +122,7 @@ static bool run_encode(struct bf_compilation *c) {
     struct bf_error error = {0};
     if (!bf_encode(c->map, c->weights, c->diags))
         return false;
-    c->map->program->net = c->net_text;
-    c->net_text = NULL;
+    bf_embed_finish(c);
     if (bf_program_check(c->map->program, &error))
         return true;
     c->internal = true;
@@ -363,15 +362,6 @@ static bool run_pass(struct bf_compilation *c, int number) {
     return dump(c, number + 1, pass);
 }
 
-/* The text that the binary carries: parameters under their own names, before kernels are made. */
-static void keep_net(struct bf_compilation *c) {
-    struct bf_text text = {0};
-    if (!c->options->embed_net || !c->net || c->net_text)
-        return;
-    bf_net_print(c->net, &text);
-    c->net_text = text.data;
-}
-
 bool bf_run_passes(struct bf_compilation *c) {
     enum bf_level target = target_of(c->options);
     if (c->level == BF_LEVEL_MAP && !after_is_right(c))
@@ -379,8 +369,8 @@ bool bf_run_passes(struct bf_compilation *c) {
     for (int i = first_pass(c->level, c->map ? c->map->after : ""); i < PASS_COUNT; i++) {
         if (passes[i].to > target || !wanted(c->options, &passes[i].info))
             continue;
-        if (passes[i].to == BF_LEVEL_POLY)
-            keep_net(c);
+        if (passes[i].to == BF_LEVEL_POLY && !bf_embed_net(c))
+            return false;
         if (!run_pass(c, i))
             return false;
     }

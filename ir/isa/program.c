@@ -31,6 +31,8 @@ void bf_program_free(struct bf_program *program) {
         free_kernel(&program->kernels[i]);
     for (size_t i = 0; i < program->tensor_count; i++)
         free(program->tensors[i].name);
+    for (size_t i = 0; i < program->value_count; i++)
+        free(program->values[i].name);
     free(program->network);
     free(program->files);
     free(program->kernels);
@@ -40,5 +42,7 @@ void bf_program_free(struct bf_program *program) {
     free(program->tensors);
     free(program->rodata);
     free(program->net);
+    free(program->net_weights);
+    free(program->values);
     free(program);
 }

@@ -58,6 +58,17 @@ struct bf_tensor_place {
     uint64_t dram, size;           /* bytes */
 };
 
+/* Where the scratchpad holds an operator's result once a launch has run, for comparisons with the
+ * embedded network: an element of row r of sample s in column c is lane R % V of the column word
+ * word + R / V x width + c, where R = s x pitch + r. Leading axes of a tensor count as samples. */
+struct bf_value_place {
+    char *name; /* "v12": operator 12 of the net text; "v12.re", "v12.im"; or an output's name */
+    uint32_t launch; /* index of the launch that completes it */
+    uint32_t samples, rows, cols;
+    uint32_t word, width, pitch;
+    int8_t exponent; /* the true value is the stored one x 2^exponent */
+};
+
 struct bf_program {
     struct bf_machine machine;
     char *network; /* its name */
@@ -80,7 +91,12 @@ struct bf_program {
     size_t tensor_count;
     uint8_t *rodata; /* DRAM 0 .. rodata_size - 1 at the start */
     uint64_t rodata_size, dram_size;
-    char *net; /* text of .bf.net, or NULL */
+    /* Only of programs that were compiled with -embed-net: */
+    char *net;            /* the network after its own passes, as a text; or NULL */
+    uint8_t *net_weights; /* its parameters as they were given: a safetensors file; or NULL */
+    uint64_t net_weights_size;
+    struct bf_value_place *values;
+    size_t value_count;
 };
 
 struct bf_program *bf_program_create(void);
@@ -105,6 +121,7 @@ enum bf_part_kind {
     BF_PART_DMA,
     BF_PART_TENSOR,
     BF_PART_SEQ,
+    BF_PART_VALUE,
 };
 struct bf_program_part {
     enum bf_part_kind kind;

@@ -55,9 +55,10 @@ static bool fail(struct check *c, const char *format, ...) {
                        c->kernel->blocks[p->item].id, reason);
     default: {
         static const char *const names[] = {
-            [BF_PART_FILE] = "file",     [BF_PART_KERNEL] = "kernel",
-            [BF_PART_LAUNCH] = "launch", [BF_PART_DMA] = "DMA record",
-            [BF_PART_TENSOR] = "tensor", [BF_PART_SEQ] = "sequencer instruction"};
+            [BF_PART_FILE] = "file",         [BF_PART_KERNEL] = "kernel",
+            [BF_PART_LAUNCH] = "launch",     [BF_PART_DMA] = "DMA record",
+            [BF_PART_TENSOR] = "tensor",     [BF_PART_SEQ] = "sequencer instruction",
+            [BF_PART_VALUE] = "stored value"};
         if (p->kind == BF_PART_WHOLE)
             return bf_fail(c->error, BF_ERROR_INPUT, "%s", reason);
         return bf_fail(c->error, BF_ERROR_INPUT, "%s %zu: %s", names[p->kind], p->index, reason);
@@ -564,6 +565,43 @@ static bool check_whole(struct check *c) {
     return true;
 }
 
+/* Readers of the scratchpad between launches rely on it. */
+static bool check_value(struct check *c, const struct bf_value_place *value) {
+    uint64_t v = c->machine->lanes, most = MAX_ADDRESS * v;
+    if (!value->name || !*value->name)
+        return fail(c, "it has no name");
+    if (value->launch >= c->program->launch_count)
+        return fail(c, "there is no launch %u", value->launch);
+    if (!value->samples || !value->rows || !value->cols)
+        return fail(c, "it has no elements");
+    if (value->cols > value->width || value->width % v)
+        return fail(c, "its width must be a multiple of %u and hold %u columns", c->machine->lanes,
+                    value->cols);
+    if (value->samples > most || value->rows > most || value->pitch > most ||
+        (value->samples > 1 && value->pitch < value->rows))
+        return fail(c, "samples of %u rows do not fit a pitch of %u", value->rows, value->pitch);
+    uint64_t last = (uint64_t)(value->samples - 1) * value->pitch + value->rows - 1;
+    if (value->word % v || last / v > MAX_ADDRESS ||
+        value->word + last / v * value->width + value->cols > c->machine->spm_words)
+        return fail(c, "it does not lie in the %u words of the scratchpad", c->machine->spm_words);
+    return true;
+}
+
+static bool check_embedded(struct check *c) {
+    const struct bf_program *p = c->program;
+    c->part = (struct bf_program_part){.kind = BF_PART_WHOLE};
+    if (!p->net && (p->net_weights || p->value_count))
+        return fail(c, "weights or stored values of a network that is not embedded");
+    if (p->value_count > MAX_ITEMS)
+        return fail(c, "too many stored values");
+    for (size_t i = 0; i < p->value_count; i++) {
+        c->part = (struct bf_program_part){.kind = BF_PART_VALUE, .index = i};
+        if (!check_value(c, &p->values[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool check_items(struct check *c) {
     const struct bf_program *p = c->program;
     for (size_t i = 0; i < p->kernel_count; i++)
@@ -584,7 +622,7 @@ static bool check_items(struct check *c) {
         if (!check_tensor(c, &p->tensors[i]))
             return false;
     }
-    return names_differ(c) && check_sequence(c);
+    return names_differ(c) && check_sequence(c) && check_embedded(c);
 }
 
 bool bf_program_check_part(const struct bf_program *program, struct bf_program_part *part,

@@ -1,10 +1,11 @@
 /* program_write.c - the canonical bytes of a .bfx file. docs/format.md draws every record.
  *
  *     ELF header | .bf.arch | .bf.seq | .bf.code | .bf.rodata | .bf.layout | .bf.prov | .bf.net |
- *     .symtab | .strtab | .note.bfcc | .shstrtab | section headers
+ *     .bf.weights | .bf.values | .symtab | .strtab | .note.bfcc | .shstrtab | section headers
  *
- * Every section begins at a multiple of 8 and is followed by zeros up to the next; .bf.net is there
- * only if the program has one. All numbers are little-endian, whatever machine writes them.
+ * Every section begins at a multiple of 8 and is followed by zeros up to the next; .bf.net and
+ * the two behind it are there only if the program has them. All numbers are little-endian, whatever
+ * machine writes them.
  */
 #include "ir/isa/program.h"
 
@@ -165,6 +166,22 @@ static void put_prov(struct bf_text *out, const struct bf_program *program) {
     }
 }
 
+static void put_values(struct bf_text *out, const struct bf_program *program) {
+    put(out, program->value_count, 8);
+    for (size_t i = 0; i < program->value_count; i++) {
+        const struct bf_value_place *value = &program->values[i];
+        put_string(out, value->name);
+        put(out, value->launch, 4);
+        put(out, value->samples, 4);
+        put(out, value->rows, 4);
+        put(out, value->cols, 4);
+        put(out, value->word, 4);
+        put(out, value->width, 4);
+        put(out, value->pitch, 4);
+        put(out, (uint64_t)(int64_t)value->exponent, 4);
+    }
+}
+
 /* Inputs, outputs and weights; the value is the DRAM address. */
 static void put_symbols(struct bf_text *out, const struct bf_program *program) {
     size_t name = 1;
@@ -206,7 +223,7 @@ static void put_note(struct bf_text *out, const struct bf_program *program) {
 
 /* ---- the ELF file ---- */
 
-enum { SECTIONS = 13 };
+enum { SECTIONS = 15 };
 
 struct writer {
     struct bf_text file, names; /* names: .shstrtab */
@@ -246,6 +263,22 @@ static void add_symbols(struct writer *w, const struct bf_program *program, stru
     move_section(w, ".strtab", SHT_STRTAB, names)->sh_addralign = 1;
 }
 
+static void add_embedded(struct writer *w, const struct bf_program *program) {
+    struct bf_text content = {0};
+    if (program->net) {
+        bf_text_add(&content, program->net);
+        move_section(w, ".bf.net", SHT_PROGBITS, &content);
+    }
+    if (program->net_weights) {
+        struct bf_text weights = {(char *)program->net_weights, program->net_weights_size, 0};
+        add_section(w, ".bf.weights", SHT_PROGBITS, &weights);
+    }
+    if (program->value_count) {
+        put_values(&content, program);
+        move_section(w, ".bf.values", SHT_PROGBITS, &content);
+    }
+}
+
 static void add_sections(struct writer *w, const struct bf_program *program) {
     struct bf_text content = {0}, names = {0};
     put_arch(&content, &program->machine);
@@ -261,10 +294,7 @@ static void add_sections(struct writer *w, const struct bf_program *program) {
     move_section(w, ".bf.layout", SHT_PROGBITS, &content);
     put_prov(&content, program);
     move_section(w, ".bf.prov", SHT_PROGBITS, &content);
-    if (program->net) {
-        bf_text_add(&content, program->net);
-        move_section(w, ".bf.net", SHT_PROGBITS, &content);
-    }
+    add_embedded(w, program);
     add_symbols(w, program, &names);
     put_note(&content, program);
     move_section(w, ".note.bfcc", SHT_NOTE, &content)->sh_addralign = 4;

@@ -38,7 +38,7 @@ static const char text[] =
     ".dma store dram=\"y z\" width=4\n"
     ".seq\n code 1 k\n dma in\n dma 1\n waitd all\n waitk\n mark 0\n mark 1\n end\n"
     ".rodata\n.label w\n.half 1 -2 0x3c01 6e-8\n.zero 100\n.word -1 7\n.align 64\n.hex 00ff\n"
-    ".net \"line\\x0a\"\n";
+    ".net \"line\\x0a\"\n.value v0 width=16 exponent=-1\n.weights\n.hex 00\n.zero 40\n";
 static const char *const pieces[] = {" ",
                                      "\n",
                                      "\"",

@@ -211,9 +211,27 @@ static void data_may_be_any_bytes(void **state) {
         for (size_t i = 0; i < size; i++)
             p->rodata[i] = i % 96 < 70 ? 0 : (uint8_t)(i * 37);
         p->net = bf_strdup(size & 1 ? "net \"x\\\"\n\x01\xff\n" : "");
+        p->net_weights_size = size & 1 ? 200 - size : 0;
+        p->net_weights = size % 3 ? bf_alloc(p->net_weights_size) : NULL;
+        p->net_weights_size = p->net_weights ? p->net_weights_size : 0;
+        for (size_t i = 0; i < p->net_weights_size; i += 50)
+            p->net_weights[i] = (uint8_t)(i + 1);
+        p->value_count = 1;
+        p->values = bf_alloc(sizeof *p->values);
+        *p->values = (struct bf_value_place){
+            bf_strdup("v\"1"), 0, 1, (uint32_t)size + 1, 3, 32, 16, 1, (int8_t)(size - 100)};
         struct bf_text text = {0};
         bf_asm_print(p, &text);
         struct bf_program *q = parse_good(text.data);
+        assert_int_equal(!q->net_weights, !p->net_weights);
+        assert_int_equal(q->net_weights_size, p->net_weights_size);
+        if (p->net_weights)
+            assert_memory_equal(p->net_weights, q->net_weights, p->net_weights_size);
+        assert_int_equal(q->value_count, 1);
+        assert_string_equal(q->values[0].name, "v\"1");
+        assert_memory_equal(&q->values[0].launch, &p->values[0].launch,
+                            offsetof(struct bf_value_place, exponent) + 1 -
+                                offsetof(struct bf_value_place, launch));
         assert_int_equal(q->rodata_size, size);
         assert_memory_equal(p->rodata, q->rodata, size);
         assert_string_equal(p->net, q->net);
@@ -307,6 +325,10 @@ static const struct refusal refusals[] = {
     {".dma load", ".dma load dram=z", "there is no tensor or label 'z'"},
     {".half", ".half 1..2", "expected an fp16 number"},
     {".half", ".hex 0", "two hexadecimal digits"},
+    {".half", ".net \"n\"\n.value v0 widht=16", "did you mean 'width'?"},
+    {".half", ".net \"n\"\n.value v0 width=16 launch=9", "there is no launch 9"},
+    {".half", ".value v0 width=16", "a network that is not embedded"},
+    {".half", ".net \"n\"\n.weights\n.half 1", "unknown statement"},
     /* code and blocks */
     {".code pes=4", ".code pes=3 start=2", "PE 3 has two words"},
     {".block load.1", ".block load.0 pes=3", "PE 3 has two blocks of this id"},

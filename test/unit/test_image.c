@@ -1,6 +1,7 @@
 /* Tests of the .bfx file: what is written loads again, and what is not as written is refused. */
 #include "ir/isa/program.h"
 #include "runtime/image.h"
+#include "runtime/safetensors.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -67,6 +68,23 @@ static void add_kernel(struct bf_program *p) {
     k->blocks[3].d.mem.spm = 16;
 }
 
+static void add_embedded(struct bf_program *p) {
+    static const struct bf_tensor weight = {"w", BF_ELEMENT_BF16, 1, {3}, "abcdef", 6};
+    size_t size;
+    p->net_weights = bf_tensor_file_encode(&weight, 1, NULL, 0, &size, NULL);
+    p->net_weights_size = size;
+    p->value_count = 1;
+    p->values = bf_alloc(sizeof *p->values);
+    *p->values = (struct bf_value_place){.name = bf_strdup("v0"),
+                                         .samples = 2,
+                                         .rows = 3,
+                                         .cols = 5,
+                                         .word = 16,
+                                         .width = 16,
+                                         .pitch = 16,
+                                         .exponent = -3};
+}
+
 static struct bf_program *sample(void) {
     struct bf_program *p = bf_program_create();
     free(p->network);
@@ -119,6 +137,7 @@ static struct bf_program *sample(void) {
     memcpy(p->rodata, "0123456789a", 11);
     p->dram_size = 4096;
     p->net = bf_strdup("net sample\n");
+    add_embedded(p);
     return p;
 }
 
@@ -141,6 +160,10 @@ static void loads_what_was_written(void **state) {
     assert_int_equal(q->tensors[1].dram, 160);
     assert_string_equal(q->net, p->net);
     assert_true(q->launches[0].base[3] == 32);
+    assert_int_equal(q->net_weights_size, p->net_weights_size);
+    assert_int_equal(q->value_count, 1);
+    assert_string_equal(q->values[0].name, "v0");
+    assert_int_equal(q->values[0].exponent, -3);
     FILE *file = getenv("BF_KEEP") ? fopen(getenv("BF_KEEP"), "wb") : NULL;
     if (file) {
         fwrite(bytes, 1, size, file);
@@ -185,10 +208,56 @@ static void refuses_any_other_bytes(void **state) {
     bf_program_free(p);
 }
 
+/* What is embedded must be usable: stored values inside the scratchpad, weights a canonical file.
+ */
+static void checks_what_is_embedded(void **state) {
+    (void)state;
+    static const struct {
+        struct bf_value_place value;
+        const char *message;
+    } bad[] = {
+        {{NULL, 1, 1, 1, 1, 0, 16, 1, 0}, "there is no launch 1"},
+        {{NULL, 0, 0, 1, 1, 0, 16, 1, 0}, "it has no elements"},
+        {{NULL, 0, 1, 1, 17, 0, 16, 1, 0},
+         "its width must be a multiple of 16 and hold 17 columns"},
+        {{NULL, 0, 1, 1, 1, 0, 24, 1, 0}, "its width must be a multiple of 16"},
+        {{NULL, 0, 2, 4, 1, 0, 16, 3, 0}, "samples of 4 rows do not fit a pitch of 3"},
+        {{NULL, 0, 1, 1, 1, 1, 16, 1, 0}, "it does not lie in the"},
+        {{NULL, 0, 1, 1, 1, 131072, 16, 1, 0}, "it does not lie in the"},
+        {{NULL, 0, 1, 131073 * 16, 1, 0, 16, 1, 0}, "it does not lie in the"},
+        {{NULL, 0, UINT32_MAX, UINT32_MAX, 1, 0, 0xfffffff0, UINT32_MAX, 0}, "do not fit"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct bf_program *p = sample();
+        struct bf_error error = {0};
+        free(p->values[0].name);
+        p->values[0] = bad[i].value;
+        p->values[0].name = bf_strdup("v0");
+        assert_false(bf_program_check(p, &error));
+        if (!strstr(error.text, bad[i].message))
+            fail_msg("%s", error.text);
+        bf_program_free(p);
+    }
+    struct bf_program *p = sample();
+    struct bf_error error = {0};
+    free(p->net);
+    p->net = NULL;
+    assert_false(bf_program_check(p, &error));
+    bf_program_free(p);
+    p = sample();
+    p->net_weights[p->net_weights_size - 7] = '0'; /* in place of the padding or the last '}' */
+    size_t size;
+    uint8_t *bytes = bf_program_write(p, &size);
+    assert_null(bf_image_load(bytes, size, &error));
+    free(bytes);
+    bf_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_what_was_written),
         cmocka_unit_test(refuses_any_other_bytes),
+        cmocka_unit_test(checks_what_is_embedded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
