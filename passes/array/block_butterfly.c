@@ -14,8 +14,11 @@
  * Numbers of a plan: "merge", "phases", "unroll" butterflies a body of the first stages, "pairs",
  * "finish_lane" (of the scale and biases of chunk 0), "finish_stride", the share of tile rows.
  */
+#include <stdlib.h>
+
 #include "passes/array/blocks.h"
 #include "passes/array/family.h"
+#include "passes/array/values.h"
 
 enum { BASE_IN = 0, BASE_OUT = 2, BASE_WEIGHTS = 4 };
 /* Address classes: words of the own context | sums | scale and biases | 2 x 2 matrices. */
@@ -91,12 +94,9 @@ static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_
     if (!fits(map, kernel, &s, diags))
         return false;
     int64_t rows = kernel->outputs.data[0].cols / s.tile;
-    int64_t tiles = bf_share_tiles(map, &kernel->inputs.data[0]);
-    /* An eighth of the scratchpad for the weights of a plan, of which two are there at a time. */
-    int64_t most = map->machine.spm_words / 8 / (s.phases * s.words);
     int part = 0;
     for (int64_t first = 0; first < rows;) {
-        struct bf_share share = bf_share_of(map, first, rows, tiles, most > 0 ? most : 1);
+        struct bf_share share = bf_share_of(map, kernel, first, rows, s.phases * s.words);
         struct bf_plan *plan = bf_map_add_plan(map, kernel, part++);
         bf_share_save(map, plan, &share);
         bf_plan_set(map, plan, "merge", s.merge);
@@ -427,4 +427,77 @@ static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *
     return bf_code_finish(&b.code, &launch, diags);
 }
 
-const struct bf_family bf_family_block_butterfly = {divide, NULL, NULL, stream, schedule, NULL};
+/* ---- verify ---- */
+
+struct definition {
+    const struct bf_poly_kernel *kernel;
+    const struct bf_weights *weights;
+    const struct bf_kernel_param *twiddle;
+    int64_t tile, stages, columns;
+    bool increasing;
+};
+
+/* x <- the stages of butterfly [row, column] of x. */
+static void apply(const struct definition *f, int64_t row, int64_t column, uint32_t *x) {
+    for (int64_t stage = 0; stage < f->stages; stage++) {
+        int64_t stride = INT64_C(1) << (f->increasing ? stage : f->stages - 1 - stage);
+        for (int64_t q = 0; q < f->tile / 2; q++) {
+            uint32_t *pair[] = {&x[pair_word(q, stride)], &x[pair_word(q, stride) + stride]};
+            uint32_t old[] = {*pair[0], *pair[1]};
+            for (int out = 0; out < 2; out++) {
+                uint32_t w[2];
+                for (int in = 0; in < 2; in++)
+                    w[in] = bf_values_param(f->weights, f->twiddle,
+                                            (int64_t[]){row, column, 0, stage, q, out, in});
+                *pair[out] =
+                    bf_field_add(bf_field_multiply(w[0], old[0]), bf_field_multiply(w[1], old[1]));
+            }
+        }
+    }
+}
+
+/* Tile row `row` of the result, of one tile of rows; x has room for a tile. */
+static void define_row(const struct definition *f, int64_t tile, int64_t row, uint32_t *x,
+                       uint32_t *want) {
+    const struct bf_kernel_param *bias = bf_kernel_find_param(f->kernel, "bias");
+    int shift =
+        f->kernel->inputs.data[0].buffer->exponent - f->kernel->outputs.data[0].buffer->exponent;
+    uint32_t scale = bf_field_power_of_two(shift);
+    for (int64_t e = 0; e < f->tile; e++) {
+        int64_t at = row * f->tile + e;
+        want[e] = bf_values_param(f->weights, bias, &at);
+    }
+    for (int64_t column = 0; column < f->columns; column++) {
+        for (int64_t e = 0; e < f->tile; e++)
+            x[e] = bf_field_multiply(scale, bf_values_input(tile, column * f->tile + e));
+        apply(f, row, column, x);
+        for (int64_t e = 0; e < f->tile; e++)
+            want[e] = bf_field_add(want[e], x[e]);
+    }
+}
+
+static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    if (!bf_values_first(map, plan))
+        return true;
+    const struct bf_operand *y = &plan->outputs.data[0];
+    struct bf_weights *weights = bf_values_weights(plan->kernel);
+    struct definition f = {.kernel = plan->kernel,
+                           .weights = weights,
+                           .twiddle = bf_kernel_find_param(plan->kernel, "twiddle"),
+                           .tile = bf_ints_get(&plan->kernel->attrs, "tile"),
+                           .increasing = bf_ints_get(&plan->kernel->attrs, "increasing") != 0};
+    f.stages = (int64_t)bf_log2_floor((uint64_t)f.tile);
+    f.columns = plan->inputs.data[0].cols / f.tile;
+    int64_t rows = bf_share_tiles(map, y) * y->cols / f.tile;
+    uint32_t *want = bf_alloc((size_t)(rows * f.tile) * sizeof *want);
+    uint32_t *x = bf_alloc((size_t)f.tile * sizeof *x);
+    for (int64_t i = 0; i < rows; i++)
+        define_row(&f, i / (y->cols / f.tile), i % (y->cols / f.tile), x, want + i * f.tile);
+    bool ok = bf_values_verify(map, plan, want, weights, 1, diags);
+    free(x);
+    free(want);
+    bf_weights_free(weights);
+    return ok;
+}
+
+const struct bf_family bf_family_block_butterfly = {divide, NULL, NULL, stream, schedule, verify};

@@ -13,8 +13,11 @@
  * Numbers of a plan: "unroll", "first_output", "output_groups" of `unroll` outputs, the share of
  * blocks.
  */
+#include <stdlib.h>
+
 #include "passes/array/blocks.h"
 #include "passes/array/family.h"
+#include "passes/array/values.h"
 
 enum { BASE_IN = 0, BASE_OUT = 2, BASE_WEIGHTS = 4 };
 enum { DATA = 0, WEIGHT = 3 };
@@ -84,14 +87,11 @@ static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_
     if (!fits(map, kernel, diags))
         return false;
     int64_t blocks = bf_ints_get(&kernel->attrs, "blocks"), outputs = columns_out(kernel);
-    int64_t tiles = bf_share_tiles(map, &kernel->inputs.data[0]);
     int64_t unroll = choose_unroll(map, kernel), groups = outputs / unroll;
-    /* An eighth of the scratchpad for the weights of a plan, of which two are there at a time. */
     int64_t words = groups * weight_words(map, columns_in(kernel), unroll);
-    int64_t most = map->machine.spm_words / 8 / words;
     int part = 0;
     for (int64_t first = 0; first < blocks;) {
-        struct bf_share share = bf_share_of(map, first, blocks, tiles, most > 0 ? most : 1);
+        struct bf_share share = bf_share_of(map, kernel, first, blocks, words);
         add_plan(map, kernel, &share, 0, unroll, groups, &part);
         if (outputs % unroll)
             add_plan(map, kernel, &share, groups * unroll, outputs % unroll, 1, &part);
@@ -279,4 +279,38 @@ static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *
     return bf_code_finish(&b.code, &launch, diags);
 }
 
-const struct bf_family bf_family_block_dense = {divide, NULL, NULL, stream, schedule, NULL};
+/* ---- verify ---- */
+
+/* y[o x blocks + b] = sum of x[b][k] w[b][o][k] x 2^shift + bias. */
+static uint32_t result(const struct bf_poly_kernel *kernel, const struct bf_weights *weights,
+                       int64_t tile, int64_t column) {
+    int64_t blocks = bf_ints_get(&kernel->attrs, "blocks"), columns = columns_in(kernel);
+    const struct bf_kernel_param *weight = bf_kernel_find_param(kernel, "weight");
+    int shift = kernel->inputs.data[0].buffer->exponent - kernel->outputs.data[0].buffer->exponent;
+    int64_t block = column % blocks;
+    uint32_t sum = 0;
+    for (int64_t k = 0; k < columns; k++) {
+        int64_t at[] = {block, column / blocks, k};
+        sum = bf_field_add(sum, bf_field_multiply(bf_values_input(tile, block * columns + k),
+                                                  bf_values_param(weights, weight, at)));
+    }
+    return bf_field_add(bf_field_multiply(sum, bf_field_power_of_two(shift)),
+                        bf_values_param(weights, bf_kernel_find_param(kernel, "bias"), &column));
+}
+
+static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    if (!bf_values_first(map, plan))
+        return true;
+    const struct bf_operand *y = &plan->outputs.data[0];
+    struct bf_weights *weights = bf_values_weights(plan->kernel);
+    int64_t tiles = bf_share_tiles(map, y);
+    uint32_t *want = bf_alloc((size_t)(tiles * y->cols) * sizeof *want);
+    for (int64_t i = 0; i < tiles * y->cols; i++)
+        want[i] = result(plan->kernel, weights, i / y->cols, i % y->cols);
+    bool ok = bf_values_verify(map, plan, want, weights, 0, diags);
+    free(want);
+    bf_weights_free(weights);
+    return ok;
+}
+
+const struct bf_family bf_family_block_dense = {divide, NULL, NULL, stream, schedule, verify};

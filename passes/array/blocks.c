@@ -13,10 +13,20 @@ static int64_t largest_divisor(int64_t n, int64_t limit) {
     return d;
 }
 
-struct bf_share bf_share_of(const struct bf_map *map, int64_t first, int64_t blocks, int64_t tiles,
-                            int64_t most) {
+static int64_t buffer_words(const struct bf_map *map, const struct bf_operand *operand) {
+    uint64_t width = bf_round_up((uint64_t)operand->buffer->cols, map->machine.lanes);
+    return bf_share_tiles(map, operand) * (int64_t)width;
+}
+
+struct bf_share bf_share_of(const struct bf_map *map, const struct bf_poly_kernel *kernel,
+                            int64_t first, int64_t blocks, int64_t words) {
+    const struct bf_operand *x = &kernel->inputs.data[0], *y = &kernel->outputs.data[0];
     int64_t pes = bf_machine_pes(&map->machine), left = blocks - first, best = INT64_MAX;
+    int64_t tiles = bf_share_tiles(map, x), spm = map->machine.spm_words;
+    int64_t room = spm - buffer_words(map, x) - buffer_words(map, y);
+    int64_t most = room / 3 / words;
     struct bf_share share = {.first = first};
+    most = most > 1 ? most : 1;
     for (int64_t across = 1; across <= pes && across <= left && across <= most; across++) {
         int64_t groups = largest_divisor(tiles, pes / across);
         int64_t cost = (left + across - 1) / across * (tiles / groups);
@@ -26,8 +36,11 @@ struct bf_share bf_share_of(const struct bf_map *map, int64_t first, int64_t blo
         share.across = across;
         share.groups = groups;
     }
-    int64_t taken = left < most ? left : most;
-    share.rounds = taken / share.across;
+    /* Short shares let weights arrive while the one before runs. */
+    share.rounds = spm / 8 / words / share.across;
+    share.rounds = share.rounds > 1 ? share.rounds : 1;
+    if (share.rounds > left / share.across)
+        share.rounds = left / share.across;
     share.tile_rounds = tiles / share.groups;
     return share;
 }

@@ -20,10 +20,11 @@ struct bf_share {
 
 /* Tiles of V rows that an operand has in all samples. */
 int64_t bf_share_tiles(const struct bf_map *map, const struct bf_operand *operand);
-/* The share that begins with block `first` of `blocks`: at most `most` blocks (at least one), in
- * the fewest rounds. */
-struct bf_share bf_share_of(const struct bf_map *map, int64_t first, int64_t blocks, int64_t tiles,
-                            int64_t most);
+/* The share of a kernel that begins with block `first` of `blocks`, in the fewest rounds. A block
+ * has `words` words of weights: those of a share, which are in the scratchpad together with those
+ * of the next, leave room for operands and more. */
+struct bf_share bf_share_of(const struct bf_map *map, const struct bf_poly_kernel *kernel,
+                            int64_t first, int64_t blocks, int64_t words);
 /* As plan numbers ("first_block", "across", ...) and back. */
 void bf_share_save(struct bf_map *map, struct bf_plan *plan, const struct bf_share *share);
 struct bf_share bf_share_load(const struct bf_plan *plan);

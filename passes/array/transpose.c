@@ -13,6 +13,7 @@
  */
 #include "passes/array/blocks.h"
 #include "passes/array/family.h"
+#include "passes/array/values.h"
 
 enum { BASE_IN = 0, BASE_OUT = 2 };
 enum { TILE = 0, SAMPLE, RUN, DIMS };
@@ -196,4 +197,8 @@ static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *
     return bf_code_finish(&b.code, &launch, diags);
 }
 
-const struct bf_family bf_family_transpose = {divide, NULL, NULL, stream, schedule, NULL};
+static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    return !bf_values_first(map, plan) || bf_values_verify_transpose(map, plan, diags);
+}
+
+const struct bf_family bf_family_transpose = {divide, NULL, NULL, stream, schedule, verify};

@@ -208,6 +208,132 @@ static void compressions(void **state) {
     compress(32, 16, 1, 1, "leading", false, 1, &m, &bf_device_ref);
 }
 
+/* ---- planted faults ---- */
+
+static struct compiled planted;
+static unsigned checked;
+
+static void expect_found(const char *what, size_t kernel, size_t at) {
+    checked++;
+    planted.diags = test_diags(&planted.sources);
+    planted.diags.out = tmpfile();
+    assert_non_null(planted.diags.out);
+    bool found = !bf_pass_verify(planted.map, &planted.diags);
+    fclose(planted.diags.out);
+    if (!found)
+        fail_msg("kernel %zu, %zu: %s is not found (fault %u)", kernel, at, what, checked);
+}
+
+/* Every operand and sign of every instruction, one at a time. */
+static void change_instructions(size_t k) {
+    struct bf_kernel *kernel = &planted.map->program->kernels[k];
+    for (size_t i = 0; kernel->segment_count && i < kernel->segments[0].count; i++) {
+        uint64_t *word = &kernel->segments[0].words[i], right = *word;
+        struct bf_cal cal, changed;
+        struct bf_error error = {0};
+        assert_true(bf_cal_decode(right, &cal, &error));
+        unsigned reads = bf_cal_operands(cal.op);
+        bool applies[] = {reads & 1,
+                          reads & 2,
+                          reads & 4 && cal.c != BF_C_ZERO << 8,
+                          cal.dst & BF_DST_RAM,
+                          cal.dst & BF_DST_ACC,
+                          cal.op == BF_CAL_FMA};
+        for (size_t f = 0; f < sizeof applies / sizeof *applies; f++) {
+            changed = cal;
+            changed.a ^= f == 0;
+            changed.b ^= f == 1;
+            changed.c ^= f == 2;
+            changed.d ^= f == 3;
+            changed.acc ^= f == 4;
+            changed.negate_product ^= f == 5;
+            *word = bf_cal_encode(&changed);
+            if (applies[f])
+                expect_found("a changed instruction", k, i);
+        }
+        *word = right;
+    }
+}
+
+static void change_loops(size_t k, struct bf_descriptor *d, const struct bf_launch *launch) {
+    struct bf_descriptor right = *d;
+    bool memory = d->unit != BF_UNIT_CAL;
+    for (int level = 0; level < BF_LEVELS; level++) {
+        if (right.trips[level] > 1) {
+            d->trips[level]--;
+            expect_found("a run fewer", k, (size_t)level);
+            *d = right;
+            if (memory)
+                d->mem.spm_delta[level]++;
+            else
+                d->cal.delta[0][level]++;
+            expect_found("another stride", k, (size_t)level);
+            *d = right;
+        }
+        int steps = d->mem.weights ? launch->group_level : 0;
+        if (memory && level >= steps && launch->trips[level] > 1) {
+            d->mem.iteration_delta[level]++;
+            expect_found("another iteration stride", k, (size_t)level);
+            *d = right;
+        }
+    }
+}
+
+static void change_blocks(size_t k, const struct bf_launch *launch) {
+    struct bf_kernel *kernel = &planted.map->program->kernels[k];
+    for (size_t i = 0; i < kernel->block_count; i++) {
+        struct bf_descriptor *d = &kernel->blocks[i].d, right = *d;
+        uint64_t pes = kernel->blocks[i].pes;
+        change_loops(k, d, launch);
+        if (d->unit == BF_UNIT_CAL) {
+            d->cal.exponent++;
+            if (d->target[0] != BF_NO_BLOCK)
+                expect_found("another exponent", k, i);
+        } else {
+            d->mem.spm++;
+            expect_found("another scratchpad word", k, i);
+            *d = right;
+            d->mem.ram++;
+            expect_found("another RAM word", k, i);
+        }
+        *d = right;
+        kernel->blocks[i].pes &= kernel->blocks[i].pes - 1;
+        expect_found("a block fewer", k, i);
+        kernel->blocks[i].pes = pes;
+    }
+}
+
+static void plant_in(enum bf_op_kind kind, const struct bf_attrs *attrs, int64_t tokens,
+                     int64_t columns) {
+    struct bf_value *x;
+    struct bf_machine m = machine_of(8, 2, 1);
+    struct bf_sources sources = {0};
+    struct bf_diags diags = test_diags(&sources);
+    struct bf_net *net = begin(&x, 2, (int64_t[]){tokens, columns});
+    struct bf_value *y = add(net, kind, x, attrs);
+    assert_true(bf_net_add_output(net, "y", y, (struct bf_loc){0}, &diags));
+    assert_true(compile_net(&planted, net, &m, 1, 1));
+    struct bf_program *program = planted.map->program;
+    for (size_t l = 0; l < program->launch_count; l++) {
+        change_instructions(program->launches[l].kernel);
+        change_blocks(program->launches[l].kernel, &program->launches[l]);
+    }
+    compiled_free(&planted);
+    bf_net_free(net);
+}
+
+static void faults_are_found(void **state) {
+    (void)state;
+    struct bf_attrs attrs;
+    memset(&attrs, 0, sizeof attrs);
+    plant_in(BF_OP_MONARCH, &attrs, 24, 49);
+    plant_in(BF_OP_TRANSPOSE, NULL, 20, 33);
+    bf_attrs_set_int(&attrs, BF_OP_BLOCK_BUTTERFLY, "out", 24);
+    bf_attrs_set_int(&attrs, BF_OP_BLOCK_BUTTERFLY, "tile", 8);
+    plant_in(BF_OP_BLOCK_BUTTERFLY, &attrs, 24, 40);
+    assert_true(checked > 500);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(monarch_of_any_size),
@@ -216,6 +342,7 @@ int main(void) {
         cmocka_unit_test(butterflies_on_any_machine),
         cmocka_unit_test(transposes),
         cmocka_unit_test(compressions),
+        cmocka_unit_test(faults_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
