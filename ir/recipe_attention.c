@@ -45,9 +45,9 @@ bool bf_recipe_attention(const struct bf_map *map, const struct bf_recipe *recip
     out = fill(out, lanes, epsilon);
     out = fill(out, lanes, 32768);
     out = fill(out, lanes, 1 - 1 / (1 + epsilon));
-    out = fill(out, lanes, 0.5);
-    out = fill(out, lanes, 1.0 / 1024);
-    out = fill(out, lanes, 10);
+    out = fill(out, lanes, 0.0625);
+    out = fill(out, lanes, 1.0 / 8388608);
+    out = fill(out, lanes, 126.5);
     for (int64_t n = 0; n + 7 < recipe->words; n++)
         for (int64_t l = 0; l < lanes; l++)
             *out++ = sees(causal, window, n - last_key + l) ? BF_HALF_ONE : BF_HALF_ZERO;

@@ -17,11 +17,13 @@
  *
  * Where the keys do not fit a job, a plan is a part of them, and the parts run one after the other.
  * Between parts a job's maximum, sum and unfinished outputs rest in the scratchpad, each as the sum
- * of two fp16 numbers (the last two times 2^-10). The maximum is then an integer power of two, so
- * that what was summed before is brought to the new one by LDEXP.
+ * of two fp16 numbers:
  *
- *   state of a head  | maximum | sum | output 0 | output 1 | ..   two columns each, lanes are
- * queries
+ *   state of a head  | maximum | sum | output 0 | output 1 | ..   two columns each, lanes: queries
+ *
+ * The maximum is then an integer, in units of log2, so that LDEXP brings what was summed before to
+ * a new one. A part leaves its sum near 1, and the maximum larger by as much: so outputs are as
+ * large as the values they are means of, and neither overflow nor lose their small ones.
  *
  * Jobs are counted by five numbers, each spread over PEs and rounds: index = first + PE + round x
  * across. Two of the numbers of rounds are the levels 1 and 2 of the launch; the others' are plans.
@@ -55,9 +57,9 @@ enum {
     BF_CONST_EPSILON,
     BF_CONST_BIG,
     BF_CONST_SHRINK, /* 1 - 1 / (1 + epsilon) */
-    BF_CONST_HALF,
-    BF_CONST_SCALE, /* 2^-10 */
-    BF_CONST_TEN,
+    BF_CONST_LEAST,  /* less than any sum but that of no keys */
+    BF_CONST_BITS,   /* 2^-23: the bits of a float as a fixed-point logarithm */
+    BF_CONST_BIAS,
     BF_CONST_WORDS
 };
 

@@ -92,40 +92,35 @@ static void max_acc(struct bf_attention_build *b, int64_t to, int64_t x, struct 
     cal->c_class = c.class;
 }
 
-static void unary(struct bf_attention_build *b, enum bf_cal_op op, int64_t to) {
+static void unary(struct bf_attention_build *b, enum bf_cal_op op, int64_t to, int64_t from) {
     struct bf_cal *cal = push(b, op);
     cal->dst = BF_DST_ACC;
     cal->acc = (uint8_t)to;
-    cal->a = (uint16_t)to;
+    cal->a = (uint16_t)from;
     cal->a_class = BF_CLASS_SPECIAL;
 }
 
 /* acc x 2^word. */
 static void ldexp_acc(struct bf_attention_build *b, int64_t to, struct source word) {
-    unary(b, BF_CAL_LDEXP, to);
+    unary(b, BF_CAL_LDEXP, to, to);
     b->body[b->length - 1].c = word.address;
     b->body[b->length - 1].c_class = word.class;
 }
 
-/* acc = high + low of a number that is kept as two fp16 words, and back, times `scale` if not NULL.
- */
+/* acc = high + low of a number that is kept as two fp16 words. */
 static void join_sum(struct bf_attention_build *b, int64_t to, int64_t word) {
     fma_acc(b, to, ram(BF_CLASS_OWN, word), zero());
     fma_acc(b, to, ram(BF_CLASS_OWN, word + 1), acc(to));
 }
 
-/* Numbers from accumulators `from` .. on; all first words before the second ones, which read them.
- */
-static void split_sums(struct bf_attention_build *b, int64_t from, int64_t count, int64_t word,
-                       const struct source *scale) {
-    for (int64_t u = 0; u < 2 * count; u++) {
-        struct source high = ram(BF_CLASS_OWN, word + u % count * 2);
-        struct source to = ram(BF_CLASS_OWN, word + u % count * 2 + u / count);
-        struct bf_cal *cal = fma_ram(b, to, acc(from + u % count), u < count ? zero() : high);
-        cal->negate_addend = u >= count;
-        if (scale)
-            by_word(cal, *scale);
-    }
+/* Back, from accumulators `from` .. on; all first words before the second ones, which read them. */
+static void split_sums(struct bf_attention_build *b, int64_t from, int64_t count, int64_t word) {
+    for (int64_t u = 0; u < count; u++)
+        fma_ram(b, ram(BF_CLASS_OWN, word + 2 * u), acc(from + u), zero());
+    for (int64_t u = 0; u < count; u++)
+        fma_ram(b, ram(BF_CLASS_OWN, word + 2 * u + 1), acc(from + u),
+                ram(BF_CLASS_OWN, word + 2 * u))
+            ->negate_addend = true;
 }
 
 static void join(struct bf_attention_build *b, enum bf_cal_op half, int64_t to,
@@ -338,7 +333,7 @@ static void exp_body(struct bf_attention_build *b, int64_t word, int64_t count) 
     for (int64_t i = 0; i < count; i++)
         by_word(fma_acc(b, i, acc(i), acc(i)), constant(b, BF_CONST_EPSILON));
     for (int64_t i = 0; i < count; i++)
-        unary(b, BF_CAL_EXP2, i);
+        unary(b, BF_CAL_EXP2, i, i);
     for (int64_t i = 0; i < count; i++)
         fma_ram(b, ram(BF_CLASS_STEP, word + 2 * i), acc(i), zero());
     for (int64_t i = 0; i < count; i++)
@@ -375,8 +370,7 @@ static void join_maxima(struct bf_attention_build *b) {
     struct source shift = ram(BF_CLASS_FIXED, b->a.inverse + 2);
     join_sum(b, 0, b->a.state_words);
     max_acc(b, SCALED, SCALED, acc(0));
-    fma_acc(b, 0, acc(0), acc(SCALED))->negate_addend = true;
-    fma_ram(b, shift, acc(0), constant(b, BF_CONST_TEN));
+    fma_ram(b, shift, acc(0), acc(SCALED))->negate_addend = true;
     join_sum(b, SUM, b->a.state_words + 2);
     ldexp_acc(b, SUM, shift);
 }
@@ -387,14 +381,14 @@ static void scale_maximum(struct bf_attention_build *b) {
     if (!b->a.state)
         return;
     by_word(fma_acc(b, SCALED, acc(SCALED), acc(SCALED)), constant(b, BF_CONST_EPSILON));
-    unary(b, BF_CAL_CVTI, SCALED);
-    unary(b, BF_CAL_CVTF, SCALED);
+    unary(b, BF_CAL_CVTI, SCALED, SCALED);
+    unary(b, BF_CAL_CVTF, SCALED, SCALED);
     max_acc(b, SCALED, SCALED, constant(b, BF_CONST_BIG));
     b->body[b->length - 1].negate_addend = true;
     if (!b->a.begins)
         join_maxima(b);
     if (!b->a.ends)
-        split_sums(b, SCALED, 1, b->a.state_words, NULL);
+        split_sums(b, SCALED, 1, b->a.state_words);
     struct bf_cal *shrink = fma_acc(b, SCALED, acc(SCALED), acc(SCALED));
     by_word(shrink, constant(b, BF_CONST_SHRINK));
     shrink->negate_product = true;
@@ -411,29 +405,45 @@ static void end_maximum(struct bf_attention_build *b) {
     end_block(b, "end maximum", &d);
 }
 
-/* A visible key has p = 1 (in parts, p > 1/2): a smaller sum is that of no keys, and 0 / 1 is 0. */
+/* A visible key has p = 1, in parts the sum is 2/5 at least: less is no keys, and then y is 0. */
 static void invert_sum(struct bf_attention_build *b) {
     struct source high = ram(BF_CLASS_FIXED, b->a.inverse);
     struct source low = ram(BF_CLASS_FIXED, b->a.inverse + 1);
     struct source one = {BF_C_ONE << 8, BF_CLASS_SPECIAL};
-    max_acc(b, SUM, SUM, b->a.state ? constant(b, BF_CONST_HALF) : one);
-    unary(b, BF_CAL_RCP, SUM);
+    max_acc(b, SUM, SUM, b->a.state ? constant(b, BF_CONST_LEAST) : one);
+    unary(b, BF_CAL_RCP, SUM, SUM);
     fma_ram(b, high, acc(SUM), zero());
     fma_ram(b, low, high, acc(SUM))->negate_product = true;
+}
+
+/* e = log2(sum), roughly, rounded up: maximum + e and sum x 2^-e say the same as before. The bits
+ * of a float, as an integer, are its logarithm to within 0.09. */
+static void keep_sum(struct bf_attention_build *b, struct bf_descriptor *d) {
+    struct source shift = ram(BF_CLASS_FIXED, b->a.inverse);
+    int64_t e = SUM + 1, maximum = 0;
+    unary(b, BF_CAL_CVTF, e, SUM);
+    struct bf_cal *log2 = fma_acc(b, e, acc(e), constant(b, BF_CONST_BIAS));
+    by_word(log2, constant(b, BF_CONST_BITS));
+    log2->negate_addend = true;
+    unary(b, BF_CAL_CVTI, e, e);
+    unary(b, BF_CAL_CVTF, e, e);
+    fma_ram(b, shift, acc(e), zero())->negate_product = true;
+    join_sum(b, maximum, b->a.state_words);
+    fma_acc(b, maximum, acc(maximum), acc(e));
+    split_sums(b, maximum, 1, b->a.state_words);
+    ldexp_acc(b, SUM, shift);
+    split_sums(b, SUM, 1, b->a.state_words + 2);
+    d->target[0] = (uint8_t)b->store;
+    bf_attention_store(b, b->a.state, b->a.chunks, b->a.chunks, 0, 0, 4, b->a.state_words);
 }
 
 static void end_sum(struct bf_attention_build *b) {
     struct bf_descriptor d = bf_attention_block(BF_UNIT_CAL, b->a.chunks, b->a.chunks);
     fma_acc(b, SUM, acc(SUM), acc(SUM + 1));
-    if (b->a.ends) {
+    if (b->a.ends)
         invert_sum(b);
-    } else {
-        struct source scale = constant(b, BF_CONST_SCALE);
-        split_sums(b, SUM, 1, b->a.state_words + 2, &scale);
-        fma_ram(b, ram(BF_CLASS_FIXED, b->a.inverse), scale, zero());
-        d.target[0] = (uint8_t)b->store;
-        bf_attention_store(b, b->a.state, b->a.chunks, b->a.chunks, 0, 0, 4, b->a.state_words);
-    }
+    else
+        keep_sum(b, &d);
     for (int64_t u = 0; u < b->a.unroll; u++)
         clear(b, u);
     end_block(b, b->a.ends ? "invert sum" : "keep sum", &d);
@@ -504,14 +514,15 @@ static void divide_columns(struct bf_attention_build *b, int64_t count) {
 /* Results leave, or the sums do until the next part; then acc = 0 for the next phase. */
 static void finish_columns(struct bf_attention_build *b, const struct column_run *r) {
     struct bf_descriptor d = bf_attention_block(BF_UNIT_CAL, r->first, r->last);
-    struct source scale = ram(BF_CLASS_FIXED, b->a.inverse);
     d.target[0] = (uint8_t)b->store;
     if (b->a.ends) {
         divide_columns(b, r->count);
         bf_attention_store(b, b->a.y, r->first, r->last, r->column, r->step, r->count,
                            b->a.y_words);
     } else {
-        split_sums(b, 0, r->count, b->a.y_words, &scale);
+        for (int64_t u = 0; u < r->count; u++)
+            ldexp_acc(b, u, ram(BF_CLASS_FIXED, b->a.inverse));
+        split_sums(b, 0, r->count, b->a.y_words);
         bf_attention_store(b, b->a.state, r->first, r->last, 4 + 2 * r->column, 2 * r->step,
                            2 * r->count, b->a.y_words);
     }

@@ -38,8 +38,14 @@ enum tag {
     INTEGER_BITS,
     INTEGER,
     WHOLE_MAXIMUM,
-    DIFFERENCE,
-    SHIFT,
+    SHIFT,     /* from the maximum before to this one */
+    KEEP_HALF, /* the maximum, read again */
+    BITS,      /* logarithm of the sum, */
+    LOG2_SUM,
+    EXPONENT_BITS,
+    EXPONENT,  /* as an integer */
+    SHIFT_OUT, /* and its negative */
+    SHIFTED_MAXIMUM,
     X_FIRST,
     X,
     EXP,
@@ -66,6 +72,7 @@ struct value {
     unsigned masks; /* VISIBLE, HIDE, HIDDEN, SCORE: bit 0 lanes, 1 rows, 2 positions, 3 of another
                        sample */
     bool joined;    /* what the state had is in it */
+    bool shifted;   /* by the logarithm of the sum */
     uint64_t set[SET_WORDS]; /* columns or keys summed so far */
 };
 
@@ -218,7 +225,7 @@ static bool store(struct verify *v, int64_t ram, int64_t spm) {
     if (!query_column(v, to, spm, &column))
         return wrong(v, "it stores to a place that is not of its queries");
     column -= query_head(v, to);
-    if (x->tag != (v->a.ends ? Y : KEEP) || x->index != column)
+    if (x->tag != (v->a.ends ? Y : KEEP) || x->index != column || x->shifted != !v->a.ends)
         return wrong(v, "it stores a word that is not this column");
     if (v->stored[column / 64] >> column % 64 & 1)
         return wrong(v, "it stores a column twice");
@@ -357,21 +364,40 @@ static bool joined(const struct verify *v, const struct value *x) {
     return v->a.begins || x->joined;
 }
 
-/* x (times the scale), then x less that, to the two words of the state after. */
+/* x, then x less that, to the two words of the state after. The maximum is read again in between.
+ */
 static const char *keep(const struct verify *v, const struct operands *o, const struct bf_cal *cal,
                         struct value *d) {
-    bool whole = is(&o->a, WHOLE_MAXIMUM) || full(&o->a, v->a.keys);
-    int64_t column = is(&o->a, WHOLE_MAXIMUM) ? 0 : is(&o->a, SUM) ? 2 : 4 + 2 * o->a.index;
-    if (!(is(&o->a, WHOLE_MAXIMUM) || is(&o->a, SUM) || is(&o->a, OUT)) || !whole ||
-        !joined(v, &o->a))
+    bool maximum = is(&o->a, WHOLE_MAXIMUM) || is(&o->a, SHIFTED_MAXIMUM);
+    int64_t column = maximum ? 0 : is(&o->a, SUM) ? 2 : 4 + 2 * o->a.index;
+    if (!joined(v, &o->a) || (!maximum && (!full(&o->a, v->a.keys) || !o->a.shifted)))
         return "it keeps what is not whole";
-    *d = (struct value){.tag = KEEP, .index = column};
+    *d = (struct value){
+        .tag = KEEP, .index = column, .joined = true, .shifted = !is(&o->a, WHOLE_MAXIMUM)};
     if (is(&o->c, ZERO))
         return NULL;
     d->index++;
-    return is(&o->c, KEEP) && o->c.index == column && cal->negate_addend
+    return is(&o->c, KEEP) && o->c.index == column && o->c.shifted == d->shifted &&
+                   cal->negate_addend
                ? NULL
                : "it keeps parts of two numbers";
+}
+
+/* The maximum, kept for a while without the logarithm of the sum, is joined and the two are added.
+ */
+static const char *shift_maximum(const struct operands *o, struct value *d) {
+    if (is(&o->a, KEEP) && is(&o->c, ZERO)) {
+        *d = (struct value){.tag = KEEP_HALF};
+        return o->a.index == 0 && !o->a.shifted ? NULL : "it reads what is no maximum";
+    }
+    if (is(&o->a, KEEP)) {
+        *d = (struct value){.tag = WHOLE_MAXIMUM, .joined = true};
+        return is(&o->c, KEEP_HALF) && o->a.index == 1 && !o->a.shifted
+                   ? NULL
+                   : "it reads what is no maximum";
+    }
+    *d = (struct value){.tag = SHIFTED_MAXIMUM, .joined = true};
+    return NULL;
 }
 
 static const char *by_constant(const struct verify *v, const struct operands *o,
@@ -399,11 +425,13 @@ static const char *by_constant(const struct verify *v, const struct operands *o,
         *d = (struct value){.tag = SCALED, .index = BF_CONST_SHRINK};
         return cal->negate_product && joined(v, &o->a) ? NULL : "it is not the whole maximum";
     }
-    if (constant(&o->b, BF_CONST_SCALE))
-        return keep(v, o, cal, d);
     if (constant(&o->b, BF_CONST_EPSILON) && is(&o->a, X_FIRST) && is(&o->c, X_FIRST)) {
         d->tag = X;
         return o->a.index == o->c.index ? NULL : "two keys' scores are mixed";
+    }
+    if (constant(&o->b, BF_CONST_BITS) && is(&o->a, BITS)) {
+        d->tag = LOG2_SUM;
+        return constant(&o->c, BF_CONST_BIAS) && cal->negate_addend ? NULL : "it has no bias";
     }
     return "it multiplies by a constant that does not belong there";
 }
@@ -432,19 +460,20 @@ static const char *add_state(const struct verify *v, const struct operands *o,
                    : "two numbers of the state are mixed";
     }
     if (is(&o->a, STATE_SUM)) {
-        *d = (struct value){.tag = DIFFERENCE};
+        *d = (struct value){.tag = SHIFT};
         return o->a.index == 0 && is(&o->c, WHOLE_MAXIMUM) && o->c.joined && cal->negate_addend
                    ? NULL
                    : "it compares what are no maxima";
     }
-    if (is(&o->a, DIFFERENCE)) {
-        *d = (struct value){.tag = SHIFT};
-        return constant(&o->c, BF_CONST_TEN) ? NULL : "the scale of the state is not undone";
+    if (is(&o->a, EXPONENT)) {
+        *d = (struct value){.tag = SHIFT_OUT};
+        return is(&o->c, ZERO) && cal->negate_product ? NULL : "it shifts the wrong way";
     }
-    if (is(&o->a, WHOLE_MAXIMUM))
+    if (is(&o->a, KEEP) || (is(&o->a, WHOLE_MAXIMUM) && is(&o->c, EXPONENT)))
+        return shift_maximum(o, d);
+    if (is(&o->a, WHOLE_MAXIMUM) || is(&o->a, SHIFTED_MAXIMUM) ||
+        ((is(&o->a, SUM) || is(&o->a, OUT)) && o->a.shifted))
         return keep(v, o, cal, d);
-    if (constant(&o->a, BF_CONST_SCALE) && is(&o->c, ZERO))
-        *d = o->a;
     return NULL;
 }
 
@@ -510,7 +539,7 @@ static const char *maximum(const struct verify *v, const struct operands *o,
     *d = o->a;
     if (is(&o->a, SUM)) {
         d->tag = BOUNDED;
-        return constant(&o->c, v->a.state ? BF_CONST_HALF : -1) ? NULL : "the sum has no bound";
+        return constant(&o->c, v->a.state ? BF_CONST_LEAST : -1) ? NULL : "the sum has no bound";
     }
     if (is(&o->a, INTEGER)) {
         d->tag = WHOLE_MAXIMUM;
@@ -531,6 +560,18 @@ static const char *maximum(const struct verify *v, const struct operands *o,
     return NULL;
 }
 
+/* What the state had is brought to the new maximum; what leaves, to a sum near 1. */
+static const char *shift(const struct value *a, const struct value *c, struct value *d) {
+    if (is(c, SHIFT_OUT)) {
+        d->shifted = true;
+        return (is(a, SUM) || is(a, OUT)) && !a->shifted ? NULL : "it shifts what is no sum";
+    }
+    *d = (struct value){.tag = a->index == 1 ? SUM : OUT, .index = a->index - 2, .joined = true};
+    return is(a, STATE_SUM) && a->index > 0 && is(c, SHIFT)
+               ? NULL
+               : "it shifts what is no sum of the state";
+}
+
 static const char *operate(const struct verify *v, const struct bf_cal *cal,
                            const struct operands *o, struct value *d) {
     *d = o->a;
@@ -548,17 +589,17 @@ static const char *operate(const struct verify *v, const struct bf_cal *cal,
                    ? NULL
                    : "the sum is not over all keys";
     case BF_CAL_CVTI:
-        d->tag = INTEGER_BITS;
-        return is(&o->a, LOG2) ? NULL : "it makes an integer of what is no maximum";
-    case BF_CAL_CVTF:
-        d->tag = INTEGER;
-        return is(&o->a, INTEGER_BITS) ? NULL : "it reads what is no integer";
-    case BF_CAL_LDEXP:
-        *d = (struct value){
-            .tag = o->a.index == 1 ? SUM : OUT, .index = o->a.index - 2, .joined = true};
-        return is(&o->a, STATE_SUM) && o->a.index > 0 && is(&o->c, SHIFT)
+        d->tag = is(&o->a, LOG2) ? INTEGER_BITS : EXPONENT_BITS;
+        return is(&o->a, LOG2) || is(&o->a, LOG2_SUM)
                    ? NULL
-                   : "it shifts what is no sum of the state";
+                   : "it makes an integer of what is no logarithm";
+    case BF_CAL_CVTF:
+        d->tag = is(&o->a, INTEGER_BITS) ? INTEGER : is(&o->a, EXPONENT_BITS) ? EXPONENT : BITS;
+        return !is(d, BITS) || (is(&o->a, SUM) && full(&o->a, v->a.keys) && joined(v, &o->a))
+                   ? NULL
+                   : "it reads what is no integer and no whole sum";
+    case BF_CAL_LDEXP:
+        return shift(&o->a, &o->c, d);
     case BF_CAL_STLO:
     case BF_CAL_STHI:
         d->tag = cal->op == BF_CAL_STLO ? LOW : HIGH;

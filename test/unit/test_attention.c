@@ -19,7 +19,8 @@ struct shape {
     enum mask mask;
     bool causal;
     int64_t window;
-    double scale; /* of the scores */
+    double scale;  /* of the scores */
+    double values; /* of v */
 };
 
 static struct bf_net *build(const struct shape *s, struct bf_diags *diags) {
@@ -63,6 +64,8 @@ static void fill(const struct shape *s, double *inputs[4]) {
     inputs[2] = random_tensor(k, 3);
     for (int64_t i = 0; i < q; i++)
         inputs[0][i] = bf_half_to_double(bf_half_from_double(inputs[0][i] * s->scale));
+    for (int64_t i = 0; i < k; i++)
+        inputs[2][i] = bf_half_to_double(bf_half_from_double(inputs[2][i] * s->values));
     int64_t values = samples * s->keys * (s->mask == PAIRS ? s->queries : 1);
     inputs[3] = random_tensor(values, 4);
     for (int64_t i = 0; i < values; i++)
@@ -111,20 +114,20 @@ static struct bf_machine machine_of(unsigned lanes) {
 static void as_in_the_reference_cases(void **state) {
     (void)state;
     struct bf_machine m = machine_of(16);
-    run(&(struct shape){64, 64, 4, 4, 32, 1, NONE, false, 0, 1}, &m);
-    run(&(struct shape){64, 64, 4, 4, 32, 1, KEYS, false, 0, 1}, &m);
-    run(&(struct shape){16, 16, 4, 4, 16, 7, NONE, false, 0, 1}, &m);
+    run(&(struct shape){64, 64, 4, 4, 32, 1, NONE, false, 0, 1, 1}, &m);
+    run(&(struct shape){64, 64, 4, 4, 32, 1, KEYS, false, 0, 1, 1}, &m);
+    run(&(struct shape){16, 16, 4, 4, 16, 7, NONE, false, 0, 1, 1}, &m);
 }
 
 static void with_masks(void **state) {
     (void)state;
     struct bf_machine m = machine_of(16);
-    run(&(struct shape){64, 64, 4, 4, 32, 1, PAIRS, false, 0, 1}, &m);
-    run(&(struct shape){64, 64, 8, 2, 16, 1, NONE, true, 0, 1}, &m);
-    run(&(struct shape){64, 64, 4, 2, 16, 2, KEYS, true, 0, 1}, &m);
-    run(&(struct shape){50, 50, 2, 2, 16, 2, PAIRS, true, 20, 1}, &m);
-    run(&(struct shape){48, 48, 2, 2, 16, 1, NONE, false, 5, 1}, &m);
-    run(&(struct shape){20, 30, 2, 1, 16, 37, KEYS, false, 0, 1}, &m);
+    run(&(struct shape){64, 64, 4, 4, 32, 1, PAIRS, false, 0, 1, 1}, &m);
+    run(&(struct shape){64, 64, 8, 2, 16, 1, NONE, true, 0, 1, 1}, &m);
+    run(&(struct shape){64, 64, 4, 2, 16, 2, KEYS, true, 0, 1, 1}, &m);
+    run(&(struct shape){50, 50, 2, 2, 16, 2, PAIRS, true, 20, 1, 1}, &m);
+    run(&(struct shape){48, 48, 2, 2, 16, 1, NONE, false, 5, 1, 1}, &m);
+    run(&(struct shape){20, 30, 2, 1, 16, 37, KEYS, false, 0, 1, 1}, &m);
 }
 
 static void of_any_size(void **state) {
@@ -132,13 +135,13 @@ static void of_any_size(void **state) {
     struct bf_machine m = machine_of(16);
     static const int64_t keys[] = {2, 7, 8, 9, 17, 24, 33, 40, 47, 48, 55, 63, 64};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        run(&(struct shape){19, keys[i], 2, 2, 16, 1, NONE, false, 0, 1}, &m);
-        run(&(struct shape){33, keys[i], 2, 1, 16, 2, KEYS, false, 0, 1}, &m);
+        run(&(struct shape){19, keys[i], 2, 2, 16, 1, NONE, false, 0, 1, 1}, &m);
+        run(&(struct shape){33, keys[i], 2, 1, 16, 2, KEYS, false, 0, 1, 1}, &m);
     }
     static const int64_t columns[] = {1, 2, 5, 8, 12, 20, 24, 40, 48, 64, 72, 128};
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        run(&(struct shape){17, 40, 3, 3, columns[i], 1, NONE, false, 0, 1}, &m);
-    run(&(struct shape){1, 1, 2, 2, 16, 1, NONE, false, 0, 1}, &m);
+        run(&(struct shape){17, 40, 3, 3, columns[i], 1, NONE, false, 0, 1, 1}, &m);
+    run(&(struct shape){1, 1, 2, 2, 16, 1, NONE, false, 0, 1, 1}, &m);
 }
 
 static void on_any_machine(void **state) {
@@ -146,13 +149,13 @@ static void on_any_machine(void **state) {
     static const unsigned lanes[] = {4, 8, 16, 32};
     for (int i = 0; i < 4; i++) {
         struct bf_machine m = machine_of(lanes[i]);
-        run(&(struct shape){64, 32, 4, 4, 16, 1, KEYS, false, 0, 1}, &m);
-        run(&(struct shape){30, 30, 3, 3, 32, 3, NONE, true, 0, 1}, &m);
-        run(&(struct shape){16, 29, 4, 2, 10, 3, PAIRS, false, 0, 1}, &m);
+        run(&(struct shape){64, 32, 4, 4, 16, 1, KEYS, false, 0, 1, 1}, &m);
+        run(&(struct shape){30, 30, 3, 3, 32, 3, NONE, true, 0, 1, 1}, &m);
+        run(&(struct shape){16, 29, 4, 2, 10, 3, PAIRS, false, 0, 1, 1}, &m);
         m.rows = 2, m.cols = 1;
-        run(&(struct shape){40, 20, 4, 2, 16, 3, NONE, false, 0, 1}, &m);
+        run(&(struct shape){40, 20, 4, 2, 16, 3, NONE, false, 0, 1, 1}, &m);
         m.rows = m.cols = 8;
-        run(&(struct shape){64, 32, 6, 6, 16, 3, NONE, false, 0, 1}, &m);
+        run(&(struct shape){64, 32, 6, 6, 16, 3, NONE, false, 0, 1, 1}, &m);
     }
 }
 
@@ -160,19 +163,21 @@ static void on_any_machine(void **state) {
 static void in_parts(void **state) {
     (void)state;
     struct bf_machine m = machine_of(16);
-    run(&(struct shape){64, 128, 4, 4, 32, 1, NONE, false, 0, 1}, &m);
-    run(&(struct shape){64, 128, 4, 4, 32, 1, NONE, false, 0, 6}, &m);
-    run(&(struct shape){32, 197, 4, 2, 64, 2, NONE, false, 0, 1}, &m);
-    run(&(struct shape){128, 128, 4, 4, 16, 1, NONE, false, 16, 1}, &m);
-    run(&(struct shape){128, 128, 4, 4, 16, 1, NONE, true, 32, 1}, &m);
-    run(&(struct shape){30, 300, 2, 2, 24, 3, KEYS, false, 0, 1}, &m);
-    run(&(struct shape){80, 80, 2, 2, 32, 1, PAIRS, true, 0, 1}, &m);
-    run(&(struct shape){16, 1000, 1, 1, 16, 1, NONE, false, 0, 1}, &m);
-    run(&(struct shape){16, 200, 2, 2, 16, 1, KEYS, false, 0, 0}, &m);
-    run(&(struct shape){16, 200, 2, 2, 16, 1, KEYS, false, 0, 500}, &m);
+    run(&(struct shape){64, 128, 4, 4, 32, 1, NONE, false, 0, 1, 1}, &m);
+    run(&(struct shape){64, 128, 4, 4, 32, 1, NONE, false, 0, 6, 1}, &m);
+    run(&(struct shape){32, 197, 4, 2, 64, 2, NONE, false, 0, 1, 1}, &m);
+    run(&(struct shape){128, 128, 4, 4, 16, 1, NONE, false, 16, 1, 1}, &m);
+    run(&(struct shape){128, 128, 4, 4, 16, 1, NONE, true, 32, 1, 1}, &m);
+    run(&(struct shape){30, 300, 2, 2, 24, 3, KEYS, false, 0, 1, 1}, &m);
+    run(&(struct shape){80, 80, 2, 2, 32, 1, PAIRS, true, 0, 1, 1}, &m);
+    run(&(struct shape){16, 1000, 1, 1, 16, 1, NONE, false, 0, 1, 1}, &m);
+    run(&(struct shape){16, 200, 2, 2, 16, 1, KEYS, false, 0, 0, 1}, &m);
+    run(&(struct shape){16, 200, 2, 2, 16, 1, KEYS, false, 0, 500, 1}, &m);
+    run(&(struct shape){16, 300, 2, 2, 16, 1, NONE, false, 0, 8, 0.01}, &m);
+    run(&(struct shape){16, 300, 2, 2, 16, 1, NONE, false, 0, 0.1, 10000}, &m);
     for (unsigned lanes = 4; lanes <= 32; lanes *= 2) {
         m = machine_of(lanes);
-        run(&(struct shape){40, 150, 2, 2, 32, 1, KEYS, false, 0, 1}, &m);
+        run(&(struct shape){40, 150, 2, 2, 32, 1, KEYS, false, 0, 1, 1}, &m);
     }
 }
 
@@ -180,18 +185,18 @@ static void in_parts(void **state) {
 static void with_any_scores(void **state) {
     (void)state;
     struct bf_machine m = machine_of(16);
-    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 0}, &m);
-    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 4}, &m);
-    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 500}, &m);
+    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 0, 1}, &m);
+    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 4, 1}, &m);
+    run(&(struct shape){16, 64, 2, 2, 16, 1, KEYS, false, 0, 500, 1}, &m);
 }
 
 static void in_cycles(void **state) {
     (void)state;
     struct bf_machine m = machine_of(16);
-    struct shape shapes[] = {{64, 64, 4, 4, 32, 1, NONE, false, 0, 1},
-                             {64, 64, 4, 4, 32, 1, KEYS, false, 0, 1},
-                             {16, 16, 4, 4, 16, 16, NONE, false, 0, 1},
-                             {64, 64, 4, 4, 64, 4, NONE, false, 0, 1}};
+    struct shape shapes[] = {{64, 64, 4, 4, 32, 1, NONE, false, 0, 1, 1},
+                             {64, 64, 4, 4, 32, 1, KEYS, false, 0, 1, 1},
+                             {16, 16, 4, 4, 16, 16, NONE, false, 0, 1, 1},
+                             {64, 64, 4, 4, 64, 4, NONE, false, 0, 1, 1}};
     static const uint64_t slots[] = {64 * 64, 64 * 64, 4 * 16 * 32, 4 * 64 * 128};
     for (int i = 0; i < 4; i++)
         if (on_device(&shapes[i], &m, &bf_device_sim) > 2 * slots[i])
@@ -250,8 +255,8 @@ static void plant(struct compiled *c, struct bf_kernel *kernel) {
 static void faults_are_caught(void **state) {
     (void)state;
     struct bf_machine m = machine_of(16);
-    static const struct shape shapes[] = {{44, 44, 2, 2, 24, 1, KEYS, true, 0, 1},
-                                          {16, 140, 2, 1, 16, 1, NONE, false, 0, 1}};
+    static const struct shape shapes[] = {{44, 44, 2, 2, 24, 1, KEYS, true, 0, 1, 1},
+                                          {16, 140, 2, 1, 16, 1, NONE, false, 0, 1, 1}};
     for (int i = 0; i < 2; i++) {
         struct bf_sources sources = {0};
         struct bf_diags diags = test_diags(&sources);
@@ -323,7 +328,7 @@ static void refused(const struct shape *s, const struct bf_machine *machine, con
 
 static void what_does_not_fit_is_refused(void **state) {
     (void)state;
-    struct shape s = {16, 16, 2, 2, 16, 1, NONE, false, 0, 1};
+    struct shape s = {16, 16, 2, 2, 16, 1, NONE, false, 0, 1, 1};
     struct bf_machine m = machine_of(16);
     m.accumulators = 4;
     refused(&s, &m, "it needs 8 accumulators, the array has 4");
@@ -336,7 +341,7 @@ static void what_does_not_fit_is_refused(void **state) {
     m = machine_of(16);
     s.columns = 300;
     refused(&s, &m, "words of weight RAM, half of it has 64");
-    s = (struct shape){1, 16, 2, 2, 16, 2, NONE, false, 0, 1};
+    s = (struct shape){1, 16, 2, 2, 16, 2, NONE, false, 0, 1, 1};
     refused(&s, &m, "a batch of samples with a single query or key");
 }
 
