@@ -1,12 +1,13 @@
-/* attention.h - how attention lies on the array; shared by attention.c and attention_code.c.
+/* attention.h - how attention lies on the array; shared by the files of the family.
  *
  * Lanes are queries. A job is one tile of V queries of one head of one sample: a PE works on one at
  * a time, and its scores never leave the PE. A job is a period of iterations, a phase each:
  *
- *   phase 0 .. chunks - 1   scores of `unroll` keys; K rows are the weight set (a lane B =
- * k[key][c]) phase chunks ..         out[c] of `unroll` columns; a column word of V of all keys is
- * the set; the first of them does the softmax before (idle phases, so that the window divides the
- * period: phase i then always runs in slot i mod W)
+ *   phase 0 .. chunks - 1   scores of `unroll` keys; rows of K are the weight set: B = k[key][c]
+ *   phase chunks ..         out[c] of `unroll` columns; V is, a column word of all keys; the first
+ *                           of these phases does the softmax before
+ *   the others              idle, so that the window W divides the period: phase i always runs in
+ *                           slot i mod W
  *
  *   data RAM  | q: columns words | 1/sum: hi, lo | context 0 | context 1 | ..
  *   context   | scores (f32 pairs) of the phase's keys, then p | constants | mask words | y |
@@ -33,8 +34,7 @@
 
 #include "passes/array/family.h"
 
-/* Head of K; which of the query heads that read it; tile of queries; sample = sample + V x batch.
- */
+/* Head of K, query head among those that read it, tile of queries, sample + V x batch. */
 enum bf_job_dim {
     BF_JOB_HEAD,
     BF_JOB_GROUP,
@@ -50,7 +50,7 @@ struct bf_jobs {
 void bf_jobs_save(struct bf_map *map, struct bf_plan *plan, const struct bf_jobs *jobs);
 struct bf_jobs bf_jobs_load(const struct bf_plan *plan);
 
-enum { BF_ATTENTION_MASKS = 3, BF_ATTENTION_CHUNKS = BF_MAX_WINDOW, BF_ATTENTION_COLUMNS = 64 };
+enum { BF_ATTENTION_CHUNKS = BF_MAX_WINDOW, BF_ATTENTION_COLUMNS = 64 };
 /* Words of the recipe; those from SHRINK on are for parts. */
 enum {
     BF_CONST_HIGH,
