@@ -176,6 +176,10 @@ static bool check_operands(const struct bf_map *map, const struct bf_poly_kernel
                            const struct bf_attention *a, struct bf_diags *diags) {
     if (packed(a->q) || packed(a->k) || packed(a->v) || packed(a->y))
         return refuse(map, kernel, diags, "a batch of samples with a single query or key");
+    const struct bf_operand *all[] = {a->q, a->k, a->v, a->y, a->mask};
+    for (int i = 0; i < 5; i++)
+        if (all[i] && all[i]->row % a->lanes)
+            return refuse(map, kernel, diags, "an operand whose rows do not begin at a tile");
     if (a->mask && a->mask->buffer->samples != 1 &&
         a->mask->buffer->samples != a->y->buffer->samples)
         return refuse(map, kernel, diags, "a mask for each head");
