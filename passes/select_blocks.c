@@ -3,7 +3,7 @@
  *   monarch          x --R--> mid --L--> y     two block-diagonal products; each deals its results
  *                                              out over the blocks, which is the permutation P
  *   block_butterfly  one kernel
- *   transpose        one kernel for the last two axes; a copy where one of them is 1
+ *   transpose        one kernel for the last two axes; other axes change places in copies
  *   fft_compress     x, chunk by chunk --fft--> re, im --copies--> low bins --inverse--> y
  */
 #include "passes/select.h"
@@ -77,41 +77,131 @@ bool bf_select_block_butterfly(struct bf_select *select, const struct bf_op *op)
 /* ---- transpose ---- */
 
 /* Whether only the last two axes change their places. */
-static bool swaps_last_two(const struct bf_attr *axes) {
-    unsigned rank = axes->ints.count;
+static bool swaps_last_two(const int64_t *axes, unsigned rank) {
     for (unsigned a = 0; a + 2 < rank; a++)
-        if (axes->ints.v[a] != a)
+        if (axes[a] != a)
             return false;
-    return rank >= 2 && axes->ints.v[rank - 1] == rank - 2;
+    return rank >= 2 && axes[rank - 1] == rank - 2;
 }
 
 /* Whether the elements stay in their order: axes longer than 1 keep their places. */
-static bool keeps_order(const struct bf_attr *axes, const struct bf_type *type) {
+static bool keeps_order(const int64_t *axes, const struct bf_type *type) {
     int64_t last = -1;
-    for (unsigned a = 0; a < axes->ints.count; a++) {
-        if (type->dims[axes->ints.v[a]] == 1)
+    for (unsigned a = 0; a < type->rank; a++) {
+        if (type->dims[axes[a]] == 1)
             continue;
-        if (axes->ints.v[a] < last)
+        if (axes[a] < last)
             return false;
-        last = axes->ints.v[a];
+        last = axes[a];
     }
     return true;
 }
 
-bool bf_select_transpose(struct bf_select *select, const struct bf_op *op) {
+/* The type whose axis a is axis axes[a] of `type`. */
+static struct bf_type permuted(const struct bf_type *type, const int64_t *axes) {
+    struct bf_type result = *type;
+    for (unsigned a = 0; a < type->rank; a++)
+        result.dims[a] = type->dims[axes[a]];
+    return result;
+}
+
+/* Elements from one index of an axis to the next; 0 if the axis does not exist. */
+static int64_t stride_of(const struct bf_type *type, const int64_t *axes, int axis) {
+    int64_t stride = 1;
+    if (axis < 0)
+        return 0;
+    for (int64_t a = axes[axis] + 1; a < type->rank; a++)
+        stride *= type->dims[a];
+    return stride;
+}
+
+/* A copy through DRAM: the last axis stays, rows and what is above them come in another order. */
+static void copy_permuted(struct bf_select *select, const struct bf_op *op, struct bf_operand x,
+                          const struct bf_type *type, const int64_t *axes, struct bf_operand y) {
+    struct bf_poly *poly = select->poly;
+    int rank = (int)type->rank;
+    struct bf_type result = permuted(type, axes);
+    bf_select_add_copy(select, op, x, y);
+    if (keeps_order(axes, type))
+        return;
+    struct bf_ints *attrs = &poly->kernels.data[poly->kernels.count - 1]->attrs;
+    bf_ints_set(attrs, &poly->arena, "pitch", stride_of(type, axes, rank - 2));
+    bf_ints_set(attrs, &poly->arena, "inner", rank > 2 ? result.dims[rank - 3] : 1);
+    bf_ints_set(attrs, &poly->arena, "inner_stride", stride_of(type, axes, rank - 3));
+    bf_ints_set(attrs, &poly->arena, "outer", rank > 3 ? result.dims[rank - 4] : 1);
+    bf_ints_set(attrs, &poly->arena, "outer_stride", stride_of(type, axes, rank - 4));
+}
+
+static struct bf_operand step_result(struct bf_select *select, const struct bf_op *op,
+                                     const char *part, const struct bf_type *type, int exponent) {
+    int64_t samples = select->poly->header.batch;
+    for (unsigned a = 0; a + 2 < type->rank; a++)
+        samples *= type->dims[a];
+    return new_temp(select, op, part, samples, type->dims[type->rank - 2],
+                    type->dims[type->rank - 1], exponent);
+}
+
+/* The last two axes swap; where one of them is 1 the elements stay in their order. */
+static void swap(struct bf_select *select, const struct bf_op *op, struct bf_operand x,
+                 struct bf_operand y) {
     struct bf_build build = bf_select_build(select, op);
-    const struct bf_attr *axes = bf_op_attr(op, "axes");
-    struct bf_operand x;
-    if (!operand_x(select, op, &x))
-        return false;
-    bool copy = keeps_order(axes, &bf_op_arg(op, "x")->type);
-    if (!copy && !swaps_last_two(axes))
-        return unsupported(select, op->loc, "a transposition of other axes than the last two");
-    struct bf_operand y = bf_select_result(select, &op->result);
-    if (copy)
+    if (x.rows == 1 || x.cols == 1)
         bf_select_add_copy(select, op, x, y);
     else
         bf_build_transpose(&build, x, y);
+}
+
+/* Another axis becomes the last one:
+ *
+ *   .. last .. inner  --copy-->  .. last inner  --swap-->  .. inner last  --copy-->  .. inner ..
+ * last
+ */
+static void transpose_in_steps(struct bf_select *select, const struct bf_op *op,
+                               struct bf_operand x, const struct bf_type *type,
+                               const int64_t *axes) {
+    unsigned rank = type->rank, at = 0;
+    int64_t before[BF_MAX_RANK], after[BF_MAX_RANK], swapped[BF_MAX_RANK];
+    for (unsigned a = 0; a + 1 < rank; a++)
+        if (axes[a] != rank - 1)
+            before[at++] = axes[a];
+    before[at] = axes[rank - 1];
+    before[at + 1] = rank - 1;
+    struct bf_type middle = permuted(type, before);
+    if (before[rank - 2] != rank - 2 || !keeps_order(before, type)) {
+        struct bf_operand moved = step_result(select, op, "moved", &middle, x.buffer->exponent);
+        copy_permuted(select, op, x, type, before, moved);
+        x = moved;
+    }
+    at = 0;
+    for (unsigned a = 0; a < rank; a++)
+        swapped[a] = a + 2 < rank ? a : rank - 1 - (a + 2 - rank);
+    for (unsigned a = 0; a + 1 < rank; a++)
+        after[a] = axes[a] == rank - 1 ? rank - 2 : at++;
+    after[rank - 1] = rank - 1;
+    middle = permuted(&middle, swapped);
+    if (keeps_order(after, &middle) && after[rank - 2] == rank - 2) {
+        swap(select, op, x, bf_select_result(select, &op->result));
+        return;
+    }
+    struct bf_operand turned = step_result(select, op, "turned", &middle, x.buffer->exponent);
+    swap(select, op, x, turned);
+    copy_permuted(select, op, turned, &middle, after, bf_select_result(select, &op->result));
+}
+
+bool bf_select_transpose(struct bf_select *select, const struct bf_op *op) {
+    const int64_t *axes = bf_op_attr(op, "axes")->ints.v;
+    const struct bf_type *type = &bf_op_arg(op, "x")->type;
+    struct bf_operand x;
+    if (!operand_x(select, op, &x))
+        return false;
+    if (keeps_order(axes, type))
+        bf_select_add_copy(select, op, x, bf_select_result(select, &op->result));
+    else if (swaps_last_two(axes, type->rank))
+        swap(select, op, x, bf_select_result(select, &op->result));
+    else if (axes[type->rank - 1] == type->rank - 1)
+        copy_permuted(select, op, x, type, axes, bf_select_result(select, &op->result));
+    else
+        transpose_in_steps(select, op, x, type, axes);
     return true;
 }
 

@@ -196,6 +196,30 @@ static void move_operand(struct sequence *s, const struct bf_operand *operand,
     }
 }
 
+/* Packed elements to a whole buffer in another order: columns stay next to each other, the rows and
+ * samples of the buffer (of each sample of the batch, `inner` at a time) have strides of their own. */
+static void load_permuted(struct sequence *s, const struct bf_plan *plan, uint64_t dram) {
+    const struct bf_ints *attrs = &plan->kernel->attrs;
+    const struct bf_buffer *to = plan->outputs.data[0].buffer;
+    const struct bf_place_of_buffer *place = &s->map->places[to->index];
+    int64_t inner = bf_ints_get(attrs, "inner"), outer = bf_ints_get(attrs, "outer");
+    struct bf_dma dma = {.kind = BF_DMA_LOAD,
+                         .pad = place->pitch > 1,
+                         .pitch = 2 * bf_ints_get(attrs, "pitch"),
+                         .rows = (uint32_t)to->rows,
+                         .cols = (uint32_t)to->cols,
+                         .spm = (uint32_t)place->spm,
+                         .width = (uint32_t)place->width};
+    for (int64_t i = 0; i < to->samples; i++) {
+        int64_t at = i % inner * bf_ints_get(attrs, "inner_stride") +
+                     i / inner % outer * bf_ints_get(attrs, "outer_stride") +
+                     i / inner / outer * (inner * outer * to->rows * to->cols);
+        dma.dram = dram + 2 * (uint64_t)at;
+        dma.row = (uint32_t)(i * place->pitch);
+        push_dma(s, &dma);
+    }
+}
+
 /* Row-major elements in, row-major elements out: a slice of rows, a part of a concatenation, a new
  * shape. */
 static void copy(struct sequence *s, const struct bf_plan *plan) {
@@ -203,6 +227,10 @@ static void copy(struct sequence *s, const struct bf_plan *plan) {
     const struct bf_operand *from = &plan->inputs.data[0], *to = &plan->outputs.data[0];
     move_operand(s, from, BF_DMA_STORE, dram, false);
     wait_jobs(s);
+    if (bf_ints_find(&plan->kernel->attrs, "pitch", 0)) {
+        load_permuted(s, plan, dram);
+        return;
+    }
     move_operand(s, to, BF_DMA_LOAD, dram, from->buffer->samples < to->buffer->samples &&
                                                from->rows * from->cols == to->rows * to->cols);
 }

@@ -172,6 +172,39 @@ static void transposes(void **state) {
     }
 }
 
+/* The permutation of 0 .. rank - 1 with this number. */
+static void nth_permutation(unsigned rank, int number, int64_t axes[4]) {
+    bool used[4] = {false};
+    for (unsigned a = 0; a < rank; a++) {
+        int left = number % (int)(rank - a), axis = 0;
+        number /= (int)(rank - a);
+        for (; used[axis] || left > 0; axis++)
+            left -= !used[axis];
+        used[axis] = true;
+        axes[a] = axis;
+    }
+}
+
+static void any_axes(void **state) {
+    (void)state;
+    static const int64_t dims[][4] = {{3, 5, 18, 7}, {2, 1, 4, 20}, {1, 6, 1, 3}};
+    struct bf_machine m = machine_of(8, 2, 2);
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        for (int number = 0; number < 24 + 6; number++) {
+            unsigned rank = number < 24 ? 4 : 3;
+            int64_t axes[4];
+            struct bf_attrs attrs;
+            struct bf_value *x;
+            struct bf_net *net = begin(&x, rank, dims[i]);
+            memset(&attrs, 0, sizeof attrs);
+            nth_permutation(rank, number % 24, axes);
+            bf_attrs_set_ints(&attrs, BF_OP_TRANSPOSE, "axes", axes, rank);
+            run(net, add(net, BF_OP_TRANSPOSE, x, &attrs), &m, 1 + number % 2, &bf_device_ref,
+                1e-12);
+        }
+    }
+}
+
 /* ---- fft_compress ---- */
 
 static void compress(int64_t seq, int64_t hidden, int64_t chunk, int64_t keep, const char *mode,
@@ -342,6 +375,7 @@ int main(void) {
         cmocka_unit_test(butterflies_on_any_machine),
         cmocka_unit_test(transposes),
         cmocka_unit_test(compressions),
+        cmocka_unit_test(any_axes),
         cmocka_unit_test(faults_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
