@@ -135,39 +135,52 @@ static void add_whole(struct bf_map *map, struct bf_poly_kernel *kernel, int64_t
         *bf_push(&plan->outputs) = kernel->outputs.data[i];
 }
 
+/* Whether the stages first .. last, which act along `digits`, fit a pass of single PEs. */
+static bool fits_pass(const struct bf_map *map, const struct bf_stages_shape *shape, int first,
+                      int last, uint64_t digits) {
+    int64_t words = INT64_C(1) << __builtin_popcountll(digits);
+    return last - first < BF_FIRST_LOAD &&
+           lanes_needed(shape, first, last, words) <= bf_stages_lanes_limit(&map->machine) &&
+           bf_stages_code_needed(&map->machine, shape, first, last) <= map->machine.code_words;
+}
+
 /* Passes: consecutive stages whose digits (at most `bits` of them) are local to a PE. Returns how
- * many passes; ends[p] is the last stage of pass p. */
-static int split_stages(const struct bf_stages_shape *shape, int bits, int ends[64]) {
-    int passes = 0;
+ * many passes, 0 if a stage alone does not fit; ends[p] is the last stage of pass p. */
+static int split_stages(const struct bf_map *map, const struct bf_stages_shape *shape, int bits,
+                        int *ends) {
+    int passes = 0, first = 1;
     uint64_t seen = 0;
     for (int s = 1; s <= shape->last; s++) {
-        uint64_t with = seen | UINT64_C(1) << bf_stages_acted(shape, s);
-        if (__builtin_popcountll(with) > bits) {
+        uint64_t own = UINT64_C(1) << bf_stages_acted(shape, s);
+        if (!fits_pass(map, shape, s, s, own))
+            return 0;
+        if (__builtin_popcountll(seen | own) > bits ||
+            !fits_pass(map, shape, first, s, seen | own)) {
             ends[passes++] = s - 1;
-            with = UINT64_C(1) << bf_stages_acted(shape, s);
+            first = s;
+            seen = 0;
         }
-        seen = with;
+        seen |= own;
     }
     ends[passes++] = shape->last;
     return passes;
 }
 
-/* Fewest passes first, then the most even ones: the smallest `bits` that gives that many. */
-static int choose_pass_bits(const struct bf_map *map, const struct bf_stages_shape *shape) {
-    int most = 0, ends[64];
+/* Fewest passes first, then the most even ones: the smallest number of local digits that gives as
+ * many; 0 if there is none. Two iterations shall fit the RAM. */
+static int choose_pass_bits(const struct bf_map *map, const struct bf_stages_shape *shape,
+                            int *ends) {
+    int best = 0, fewest = INT32_MAX;
     for (int bits = 1; bits <= shape->m; bits++) {
-        int64_t words = INT64_C(1) << bits;
-        if (2 * context_needed(shape, 1, words) <= map->machine.data_ram &&
-            2 * words * bits * (shape->planes == 1 ? 2 : 1) + words <=
-                bf_stages_lanes_limit(&map->machine))
-            most = bits;
+        if (2 * context_needed(shape, 1, INT64_C(1) << bits) > map->machine.data_ram)
+            break;
+        int passes = split_stages(map, shape, bits, ends);
+        if (passes && passes < fewest) {
+            best = bits;
+            fewest = passes;
+        }
     }
-    if (!most)
-        return 0;
-    int fewest = split_stages(shape, most, ends);
-    while (most > 1 && split_stages(shape, most - 1, ends) == fewest)
-        most--;
-    return most;
+    return best;
 }
 
 static struct bf_buffer *between_passes(struct bf_map *map, struct bf_poly_kernel *kernel,
@@ -184,36 +197,40 @@ static struct bf_buffer *between_passes(struct bf_map *map, struct bf_poly_kerne
     return buffer;
 }
 
+static bool lacks(struct bf_map *map, const struct bf_stages_shape *shape, const char *what,
+                  int64_t need, int64_t limit, struct bf_diags *diags) {
+    bool fft = shape->kernel->kind == BF_KERNEL_FFT;
+    return bf_diag_error(diags, shape->kernel->loc,
+                         "cannot map %s(%lld) on '%s': a stage of radix %lld needs %lld %s, the "
+                         "array has %lld",
+                         fft ? "fft" : "butterfly", (long long)shape->n, map->machine.name,
+                         (long long)bf_stages_radix(shape, 0), (long long)need, what,
+                         (long long)limit);
+}
+
+/* Not even a pass of one stage fits; the first digit has the largest radix. */
 static bool refuse(struct bf_map *map, const struct bf_stages_shape *shape,
                    struct bf_diags *diags) {
-    int g = spread_bits(map, shape);
-    int64_t words = shape->n >> g;
-    int segments = count_segments(shape, g);
-    const struct bf_poly_kernel *kernel = shape->kernel;
-    const char *name = kernel->kind == BF_KERNEL_FFT ? "fft" : "butterfly";
-    int64_t ram = context_needed(shape, segments, words);
+    int64_t radix = bf_stages_radix(shape, 0), ram = context_needed(shape, 1, radix);
+    int64_t lanes = lanes_needed(shape, 1, 1, radix);
+    int64_t code = bf_stages_code_needed(&map->machine, shape, 1, 1);
     if (ram > map->machine.data_ram)
-        return bf_diag_error(diags, kernel->loc,
-                             "cannot map %s(%lld) on '%s': it needs %lld words of data RAM a PE, "
-                             "the array has %u",
-                             name, (long long)shape->n, map->machine.name, (long long)ram,
-                             map->machine.data_ram);
-    return bf_diag_error(
-        diags, kernel->loc,
-        "cannot map %s(%lld) on '%s': it needs %lld weights a PE, the weight RAM addresses %lld",
-        name, (long long)shape->n, map->machine.name,
-        (long long)lanes_needed(shape, 1, shape->last, words),
-        (long long)bf_stages_lanes_limit(&map->machine));
+        return lacks(map, shape, "words of data RAM a PE", ram, map->machine.data_ram, diags);
+    if (4 * (radix - 1) > BF_MAX_BODY)
+        return lacks(map, shape, "CAL words a body", 4 * (radix - 1), BF_MAX_BODY, diags);
+    if (code > map->machine.code_words)
+        return lacks(map, shape, "CAL words of code", code, map->machine.code_words, diags);
+    return lacks(map, shape, "weights a PE", lanes, bf_stages_lanes_limit(&map->machine), diags);
 }
 
 /* In passes, each through a buffer of all n columns; a plan for every pass and set. */
 static bool divide_in_passes(struct bf_map *map, struct bf_poly_kernel *kernel,
-                             const struct bf_stages_shape *shape, int64_t stack,
+                             const struct bf_stages_shape *shape, int64_t stack, int *ends,
                              struct bf_diags *diags) {
-    int bits = choose_pass_bits(map, shape), ends[64];
+    int bits = choose_pass_bits(map, shape, ends);
     if (!bits)
         return refuse(map, shape, diags);
-    int passes = split_stages(shape, bits, ends), first = 1;
+    int passes = split_stages(map, shape, bits, ends), first = 1;
     struct bf_operand from = kernel->inputs.data[0];
     for (int p = 0; p < passes; p++) {
         bool last = p == passes - 1;
@@ -285,13 +302,16 @@ bool bf_stages_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct 
     }
     if (fft && !fits)
         return refuse(map, &shape, diags);
-    for (int64_t stack = 0; stack < stacks; stack++) {
+    int *ends = bf_alloc((size_t)(shape.last + 1) * sizeof *ends);
+    bool ok = true;
+    for (int64_t stack = 0; stack < stacks && ok; stack++) {
         if (fits)
             add_whole(map, kernel, stack, g, words);
-        else if (!divide_in_passes(map, kernel, &shape, stack, diags))
-            return false;
+        else
+            ok = divide_in_passes(map, kernel, &shape, stack, ends, diags);
     }
-    return true;
+    free(ends);
+    return ok;
 }
 
 bool bf_stages_present(const struct bf_plan *plan, unsigned field) {

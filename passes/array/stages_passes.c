@@ -22,6 +22,8 @@ static int64_t points(const struct bf_machine *machine, const struct bf_stages_s
     int64_t n = 1, lanes = 0;
     for (int k = a; k <= b; k++) {
         int64_t r = bf_stages_radix(shape, k);
+        if (r > 2 && 4 * (r - 1) > BF_MAX_BODY)
+            return 0;
         lanes += r == 2 ? 2 * n : 2 * r * (r - 1) * n;
         n *= r;
     }
