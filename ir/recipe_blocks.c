@@ -71,7 +71,7 @@ struct butterflies {
     const struct bf_plan *plan;
     struct source twiddle, bias;
     int64_t tile, stages, columns; /* columns: butterflies that are summed */
-    int64_t merge, unroll, pairs;  /* see passes/array/block_butterfly.c */
+    int64_t merge, steps, pairs;   /* see passes/array/block_butterfly.c */
     int64_t finish,
         finish_stride; /* lane of the scale of the first chunk, and from one to the next */
     bool increasing;
@@ -92,15 +92,17 @@ static void pack_pair(const struct butterflies *b, int64_t row, int64_t column, 
 
 /* Pair k of all in a row, tile after tile, is pair k mod B/2 of its tile. */
 static void pack_set(const struct butterflies *b, int64_t row, int64_t phase, uint16_t *out) {
-    int64_t half = b->tile / 2, all = b->merge * half, first = phase * b->merge;
+    int64_t half = b->tile / 2, all = b->steps * b->merge * half;
+    int64_t first = phase * b->steps * b->merge;
     for (int64_t stage = 0; stage + 1 < b->stages; stage++)
         for (int64_t k = 0; k < all; k++, out += 4)
             pack_pair(b, row, first + k / half, stage, k % half, out);
     int64_t stride = stride_of(b, b->stages - 1);
-    for (int64_t q = 0; q < half; q += b->pairs)
-        for (int64_t g = 0; g < b->merge; g++)
-            for (int64_t p = 0; p < b->pairs; p++, out += 4)
-                pack_pair(b, row, first + g, b->stages - 1, q + p, out);
+    for (int64_t group = first; group < first + b->steps * b->merge; group += b->merge)
+        for (int64_t q = 0; q < half; q += b->pairs)
+            for (int64_t g = group; g < group + b->merge; g++)
+                for (int64_t p = 0; p < b->pairs; p++, out += 4)
+                    pack_pair(b, row, g, b->stages - 1, q + p, out);
     out += b->finish - b->stages * 4 * all;
     for (int64_t q = 0; q < half; q += b->pairs, out += b->finish_stride) {
         out[0] = scale_of(b->plan);
@@ -123,6 +125,7 @@ bool bf_recipe_block_butterfly(const struct bf_map *map, const struct bf_recipe 
                             .bias = find_source(plan, weights, "bias"),
                             .tile = bf_ints_get(&plan->kernel->attrs, "tile"),
                             .merge = bf_plan_int(plan, "merge"),
+                            .steps = bf_plan_int(plan, "steps"),
                             .pairs = bf_plan_int(plan, "pairs"),
                             .finish = bf_plan_int(plan, "finish_lane"),
                             .finish_stride = bf_plan_int(plan, "finish_stride"),

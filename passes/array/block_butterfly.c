@@ -1,18 +1,20 @@
 /* block_butterfly.c - a matrix of butterflies: y[o] = sum over i of butterfly[o][i] x[i].
  *
- * Lanes are rows. A PE owns a row o of tiles and walks along it, `merge` tiles a phase, with the
- * weights of the next phase on their way. A tile is all in the PE: nothing is exchanged.
+ * Lanes are rows. A PE owns a row o of tiles and walks along it, `steps` groups of `merge` tiles a
+ * phase, with the weights of the next phase on their way. A tile is all in the PE: nothing is
+ * exchanged.
  *
  *   phase   LOAD x[i] -> first stages, in place -> sums += last stage of every tile
  *                                                   last phase: y = sums x scale + bias -> STORE
  *
- * The last stage adds its products to the sums, a chunk of `pairs` pairs at a time: two
- * accumulators a pair. Between phases the sums are kept as pairs of RAM words, the raw halves of
+ * The last stage adds the products of a group to the sums, a chunk of `pairs` pairs at a time: two
+ * accumulators a pair. Between groups the sums are kept as pairs of RAM words, the raw halves of
  * their f32. The kernel is strict, since the sums of one phase are read in the next. scale is 2^k
  * where x is stored shifted by k.
  *
- * Numbers of a plan: "merge", "phases", "unroll" butterflies a body of the first stages, "pairs",
- * "finish_lane" (of the scale and biases of chunk 0), "finish_stride", the share of tile rows.
+ * Numbers of a plan: "merge", "steps", "phases", "unroll" butterflies a body of the first stages,
+ * "pairs", "finish_lane" (of the scale and biases of chunk 0), "finish_stride", the share of tile
+ * rows.
  */
 #include <stdlib.h>
 
@@ -23,14 +25,17 @@
 enum { BASE_IN = 0, BASE_OUT = 2, BASE_WEIGHTS = 4 };
 /* Address classes: words of the own context | sums | scale and biases | 2 x 2 matrices. */
 enum { DATA = 0, SUMS = 1, FINISH = 2, WEIGHT = 3 };
-enum { STAGES = 0, REST_STAGES = 8, FIRST_SUM = 16, NEXT_SUM, LAST_SUM };
+enum { STAGES = 0, REST_STAGES = 8 };
+/* Groups of a phase: the first of the first phase, its others, those of phases in between, those of
+ * the last phase but the last, the last. */
+enum { FIRST_GROUP = 16, FIRST_REST, NEXT_GROUPS, LAST_REST, LAST_GROUP };
 enum { LOAD_X = BF_FIRST_LOAD, LOAD_REST, LOAD_WEIGHTS = BF_FIRST_FLOW - 1 };
 
 struct shape {
     int64_t tile, stages, columns; /* columns: tiles in a row */
-    int64_t merge, phases, unroll, pairs;
+    int64_t merge, steps, phases, unroll, pairs;
     int64_t finish_lane, finish_stride, words; /* words of a weight set */
-    int64_t sums, window;                      /* RAM words of the sums; 0 if there is one phase */
+    int64_t sums, window;                      /* RAM words of the sums; 0 if there is one group */
     bool increasing;
 };
 
@@ -40,15 +45,41 @@ static int64_t smaller(int64_t a, int64_t b) {
 
 /* ---- divide: how many tiles a phase, then a plan a share of rows ---- */
 
-static void lay_out(const struct bf_machine *machine, struct shape *s, int64_t merge) {
+static int64_t divide_up(int64_t n, int64_t by) {
+    return (n + by - 1) / by;
+}
+
+static void lay_out(const struct bf_machine *machine, struct shape *s, int64_t merge,
+                    int64_t steps) {
     int64_t v = machine->lanes, half = s->tile / 2;
     s->merge = merge;
-    s->phases = (s->columns + merge - 1) / merge;
-    s->finish_lane = (int64_t)bf_round_up((uint64_t)(s->stages * merge * 4 * half), (uint64_t)v);
+    s->steps = steps;
+    s->phases = divide_up(s->columns, steps * merge);
+    s->finish_lane = divide_up(s->stages * steps * merge * 4 * half, v) * v;
     s->finish_stride = s->pairs == 2 ? 8 : 4;
-    s->words = (s->finish_lane + half / s->pairs * s->finish_stride + v - 1) / v;
-    s->sums = s->phases > 1 ? 2 * s->tile : 0;
-    s->window = (machine->data_ram - s->sums) / (merge * s->tile);
+    s->words = divide_up(s->finish_lane + half / s->pairs * s->finish_stride, v);
+    s->sums = s->columns > merge ? 2 * s->tile : 0;
+    s->window = (machine->data_ram - s->sums) / (steps * merge * s->tile);
+}
+
+static bool has_room(const struct bf_machine *machine, const struct shape *s, int64_t window) {
+    return s->words <= machine->weight_half && s->window >= window;
+}
+
+/* Enough groups for phases of some 500 slots, which hide how long a phase takes to begin and to
+ * retire, and for no more phases than a kernel may have. */
+static void choose_steps(const struct bf_machine *machine, struct shape *s) {
+    int64_t slots = 2 * s->tile * s->stages * s->merge + 4 * s->tile;
+    int64_t groups = divide_up(s->columns, s->merge), steps = divide_up(500, slots);
+    if (divide_up(groups, steps) > BF_MAX_PERIOD)
+        steps = divide_up(groups, BF_MAX_PERIOD);
+    for (steps = smaller(steps, groups); steps > 1; steps--) {
+        int64_t phases = divide_up(groups, steps);
+        lay_out(machine, s, s->merge, divide_up(groups, phases));
+        if (has_room(machine, s, smaller(2, phases)))
+            return;
+    }
+    lay_out(machine, s, s->merge, 1);
 }
 
 static struct shape shape_of(const struct bf_map *map, const struct bf_poly_kernel *kernel) {
@@ -60,10 +91,11 @@ static struct shape shape_of(const struct bf_map *map, const struct bf_poly_kern
     s.pairs = machine->accumulators >= 4 && machine->lanes >= 8 && s.tile >= 4 ? 2 : 1;
     s.unroll = machine->accumulators >= 8 ? 4 : machine->accumulators >= 4 ? 2 : 1;
     s.unroll = smaller(s.unroll, s.tile / 2);
-    /* Two tiles a phase halve the reads and writes of sums; a body has room for no more. */
-    lay_out(machine, &s, smaller(2, s.columns));
-    if (s.merge > 1 && (s.words > machine->weight_half || s.window < 2))
-        lay_out(machine, &s, 1);
+    /* Two tiles a group halve the reads and writes of sums; a body has room for no more. */
+    lay_out(machine, &s, smaller(2, s.columns), 1);
+    if (s.merge > 1 && !has_room(machine, &s, 2))
+        lay_out(machine, &s, 1, 1);
+    choose_steps(machine, &s);
     return s;
 }
 
@@ -100,6 +132,7 @@ static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_
         struct bf_plan *plan = bf_map_add_plan(map, kernel, part++);
         bf_share_save(map, plan, &share);
         bf_plan_set(map, plan, "merge", s.merge);
+        bf_plan_set(map, plan, "steps", s.steps);
         bf_plan_set(map, plan, "phases", s.phases);
         bf_plan_set(map, plan, "unroll", s.unroll);
         bf_plan_set(map, plan, "pairs", s.pairs);
@@ -121,10 +154,10 @@ static bool stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     plan->window = smaller(smaller(s.window, map->machine.window),
                            s.phases * share.tile_rounds * share.rounds);
     plan->context_base = s.sums;
-    plan->context_size = s.merge * s.tile;
+    plan->context_size = s.steps * s.merge * s.tile;
     if (s.sums)
         bf_plan_add_region(map, plan, "sums", 0, s.sums, false);
-    bf_plan_add_region(map, plan, "x", 0, s.merge * s.tile, true);
+    bf_plan_add_region(map, plan, "x", 0, plan->context_size, true);
     plan->recipe = bf_map_add_recipe(map, "block_butterfly", plan, share.rounds * s.phases,
                                      share.across, s.words);
     return true;
@@ -139,7 +172,8 @@ struct build {
     struct shape s;
     struct bf_share share;
     int64_t trips[BF_LEVELS]; /* phases, tiles of rows, rows of tiles */
-    int64_t last;             /* tiles of the last phase */
+    int64_t each, last;       /* tiles of a phase, of the last one */
+    int64_t last_groups;      /* of the last phase */
     int64_t block, tile;      /* of the PE */
     unsigned pe;
 };
@@ -156,9 +190,14 @@ static struct bf_descriptor new_block(enum bf_unit unit, int64_t first, int64_t 
     return d;
 }
 
-/* Which sums a phase has. */
-static unsigned sum_of(const struct build *b, int64_t phase) {
-    return phase == b->s.phases - 1 ? LAST_SUM : phase == 0 ? FIRST_SUM : NEXT_SUM;
+/* The block that reads the words of a phase first, where there are no first stages. */
+static unsigned first_groups(const struct build *b, int64_t phase) {
+    bool ends = phase == b->s.phases - 1;
+    if (phase == 0 && !(ends && b->last_groups == 1))
+        return FIRST_GROUP;
+    if (!ends)
+        return NEXT_GROUPS;
+    return b->last_groups > 1 ? LAST_REST : LAST_GROUP;
 }
 
 static void load_x(struct build *b, unsigned id, int64_t first, int64_t last, int64_t tiles,
@@ -171,7 +210,7 @@ static void load_x(struct build *b, unsigned id, int64_t first, int64_t last, in
     d.mem.ram_delta[0] = d.mem.spm_delta[0] = 1;
     d.mem.base = BASE_IN;
     d.mem.spm = (uint32_t)(b->tile * tile);
-    bf_share_deltas(b->trips, (int64_t[]){b->s.merge * b->s.tile, b->share.groups * tile, 0},
+    bf_share_deltas(b->trips, (int64_t[]){b->each * b->s.tile, b->share.groups * tile, 0},
                     d.mem.iteration_delta);
     add_block(b, id, "load x", &d);
 }
@@ -195,6 +234,7 @@ static void store_y(struct build *b) {
     d.need = 1;
     d.trips[0] = (uint16_t)b->s.tile;
     d.mem.relative = true;
+    d.mem.ram = (uint16_t)((b->last_groups - 1) * b->s.merge * b->s.tile);
     d.mem.ram_delta[0] = d.mem.spm_delta[0] = 1;
     d.mem.base = BASE_OUT;
     d.mem.spm = (uint32_t)(b->tile * tile + b->block * b->s.tile);
@@ -247,19 +287,29 @@ static int64_t pair_word(int64_t k, int64_t stride) {
     return k / stride * 2 * stride + k % stride;
 }
 
-static void set_deltas(struct bf_descriptor *d, int class, int64_t s0, int64_t s1) {
+static void set_deltas(struct bf_descriptor *d, int class, int64_t s0, int64_t s1, int64_t s2) {
     int64_t deltas[BF_LEVELS];
-    bf_deltas(d->trips, (int64_t[]){s0, s1, 0}, deltas);
+    bf_deltas(d->trips, (int64_t[]){s0, s1, s2}, deltas);
     for (int l = 0; l < BF_LEVELS; l++)
         d->cal.delta[class][l] = (int16_t)deltas[l];
 }
 
-/* Loops over `pairs` pairs of a stage, `unroll` of them a body. */
-static void pair_loops(struct bf_descriptor *d, int64_t pairs, int64_t unroll, int64_t stride) {
+/* Loops over `pairs` pairs of a stage, `unroll` of them a body, `times` times `step` words on. */
+static void pair_loops(struct bf_descriptor *d, int64_t pairs, int64_t unroll, int64_t stride,
+                       int64_t times, int64_t step) {
     int64_t low = stride > unroll ? stride / unroll : 1;
+    int64_t high = stride > unroll ? 2 * stride : 2 * unroll;
     d->trips[0] = (uint16_t)low;
     d->trips[1] = (uint16_t)(pairs / unroll / low);
-    set_deltas(d, DATA, unroll, stride > unroll ? 2 * stride : 2 * unroll);
+    d->trips[2] = (uint16_t)times;
+    set_deltas(d, DATA, unroll, high, step);
+    set_deltas(d, SUMS, unroll, high, 0);
+}
+
+/* Lanes of the weights of all these loops follow each other. */
+static void lane_loops(struct bf_descriptor *d, int class, int64_t lanes) {
+    int64_t high = lanes * d->trips[0];
+    set_deltas(d, class, lanes, high, high * d->trips[1]);
 }
 
 static void end_block(struct build *b, unsigned id, const char *name, const struct body *body,
@@ -276,7 +326,7 @@ static void stage_block(struct build *b, unsigned id, int64_t stage, int64_t fir
                         int64_t tiles) {
     struct body body = {.length = 0};
     int64_t stride = stride_of(b, stage), unroll = b->s.unroll;
-    int64_t lane = stage * b->s.merge * 2 * b->s.tile;
+    int64_t lane = stage * b->each * 2 * b->s.tile;
     for (int64_t u = 0; u < unroll; u++)
         for (int64_t out = 0; out < 2; out++)
             product(&body, 2 * u + out, pair_word(u, stride), lane + 4 * u + out, true);
@@ -288,8 +338,8 @@ static void stage_block(struct build *b, unsigned id, int64_t stage, int64_t fir
         }
     struct bf_descriptor d = new_block(BF_UNIT_CAL, first, last);
     d.need = stage == 0;
-    pair_loops(&d, tiles * b->s.tile / 2, unroll, stride);
-    set_deltas(&d, WEIGHT, 4 * unroll, 4 * unroll * d.trips[0]);
+    pair_loops(&d, tiles * b->s.tile / 2, unroll, stride, 1, 0);
+    lane_loops(&d, WEIGHT, 4 * unroll);
     end_block(b, id, "stage", &body, &d);
 }
 
@@ -320,47 +370,50 @@ static void write_sums(struct build *b, struct body *body) {
         }
 }
 
-/* y = acc x scale + bias, where the first tile's words were. */
-static void finish_sums(struct build *b, struct body *body) {
+/* y = acc x scale + bias, from word `word` on. */
+static void finish_sums(struct build *b, struct body *body, int64_t word) {
     for (int64_t a = 0; a < 2 * b->s.pairs; a++) {
         struct bf_cal *cal = product(body, 0, a, b->s.finish_lane, false);
         cal->a_class = BF_CLASS_SPECIAL;
         cal->b_class = FINISH;
         cal->c = (uint16_t)(BF_C_LANE << 8 | (1 + a));
-        to_ram(cal, sum_word(b, a), DATA);
+        to_ram(cal, word + sum_word(b, a), DATA);
     }
 }
 
-static void sum_block(struct build *b, unsigned id, int64_t first, int64_t last, int64_t tiles) {
+/* Groups `group` .. `group` + `groups` - 1 of phases first .. last, `tiles` tiles each. */
+static void sum_block(struct build *b, unsigned id, int64_t first, int64_t last, int64_t group,
+                      int64_t groups, int64_t tiles) {
     struct body body = {.length = 0};
     int64_t stage = b->s.stages - 1, stride = stride_of(b, stage), pairs = b->s.pairs;
-    int64_t lane = stage * b->s.merge * 2 * b->s.tile;
-    bool begins = first == 0;
+    int64_t step = b->s.merge * b->s.tile, word = group * step;
+    int64_t lane = stage * b->each * 2 * b->s.tile + 2 * word;
+    bool begins = first == 0 && group == 0;
+    if (groups < 1 || first > last)
+        return;
     if (!begins)
         read_sums(b, &body);
     for (int64_t g = 0; g < tiles; g++)
         for (int in = 0; in < 2; in++)
             for (int64_t a = 0; a < 2 * pairs; a++)
-                product(&body, a, g * b->s.tile + pair_word(a / 2, stride) + in * stride,
+                product(&body, a, word + g * b->s.tile + pair_word(a / 2, stride) + in * stride,
                         lane + (g * pairs + a / 2) * 4 + 2 * in + a % 2,
                         begins && g == 0 && in == 0);
-    if (id == LAST_SUM)
-        finish_sums(b, &body);
+    if (id == LAST_GROUP)
+        finish_sums(b, &body, word);
     else
         write_sums(b, &body);
     struct bf_descriptor d = new_block(BF_UNIT_CAL, first, last);
-    d.need = b->s.stages == 1;
-    pair_loops(&d, b->s.tile / 2, pairs, stride);
-    int64_t matrices = 4 * b->s.merge * pairs;
-    set_deltas(&d, WEIGHT, matrices, matrices * d.trips[0]);
-    set_deltas(&d, FINISH, b->s.finish_stride, b->s.finish_stride * d.trips[0]);
-    memcpy(d.cal.delta[SUMS], d.cal.delta[DATA], sizeof d.cal.delta[SUMS]);
-    if (id == LAST_SUM)
+    d.need = b->s.stages == 1 && first_groups(b, first) == id;
+    pair_loops(&d, b->s.tile / 2, pairs, stride, groups, step);
+    lane_loops(&d, WEIGHT, 4 * b->s.merge * pairs);
+    lane_loops(&d, FINISH, b->s.finish_stride);
+    if (id == LAST_GROUP)
         d.target[0] = BF_FIRST_STORE;
-    end_block(b, id, id == LAST_SUM ? "last sums" : "sums", &body, &d);
+    end_block(b, id, id == LAST_GROUP ? "last sums" : "sums", &body, &d);
 }
 
-/* All blocks for phases first .. last, which work on as many tiles each. */
+/* The LOAD and first stages of phases first .. last, which work on as many tiles each. */
 static void phase_blocks(struct build *b, unsigned stages, unsigned load, int64_t first,
                          int64_t last, int64_t tiles) {
     if (first > last)
@@ -371,27 +424,27 @@ static void phase_blocks(struct build *b, unsigned stages, unsigned load, int64_
         load_x(b, load, first, last, tiles, stages);
         return;
     }
-    /* Without first stages the words go to the sums, of which there are three kinds. */
     for (int64_t phase = first; phase <= last; load += 2) {
         int64_t end = phase;
-        while (end < last && sum_of(b, end + 1) == sum_of(b, phase))
+        while (end < last && first_groups(b, end + 1) == first_groups(b, phase))
             end++;
-        load_x(b, load, phase, end, tiles, sum_of(b, phase));
+        load_x(b, load, phase, end, tiles, first_groups(b, phase));
         phase = end + 1;
     }
 }
 
 static void pe_blocks(struct build *b) {
-    int64_t end = b->s.phases - 1;
-    bool equal = b->last == b->s.merge;
-    phase_blocks(b, STAGES, LOAD_X, 0, equal ? end : end - 1, b->s.merge);
+    int64_t end = b->s.phases - 1, steps = b->s.steps, merge = b->s.merge;
+    bool equal = b->last == b->each;
+    phase_blocks(b, STAGES, LOAD_X, 0, equal ? end : end - 1, b->each);
     if (!equal)
         phase_blocks(b, REST_STAGES, LOAD_REST, end, end, b->last);
-    if (end > 0)
-        sum_block(b, FIRST_SUM, 0, 0, b->s.merge);
-    if (end > 1)
-        sum_block(b, NEXT_SUM, 1, end - 1, b->s.merge);
-    sum_block(b, LAST_SUM, end, end, b->last);
+    int64_t before = b->last_groups - 1; /* groups before the last, in the last phase */
+    sum_block(b, FIRST_GROUP, 0, 0, 0, end > 0 || before > 0, merge);
+    sum_block(b, FIRST_REST, 0, end > 0 ? 0 : -1, 1, steps - 1, merge);
+    sum_block(b, NEXT_GROUPS, 1, end - 1, 0, steps, merge);
+    sum_block(b, LAST_REST, end, end, end == 0, before - (end == 0), merge);
+    sum_block(b, LAST_GROUP, end, end, before, 1, b->last - before * merge);
     load_weights(b);
     store_y(b);
 }
@@ -404,7 +457,9 @@ static uint8_t group_level(const struct build *b) {
 static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
     struct build b = {
         .map = map, .plan = plan, .s = shape_of(map, plan->kernel), .share = bf_share_load(plan)};
-    b.last = b.s.columns - (b.s.phases - 1) * b.s.merge;
+    b.each = b.s.steps * b.s.merge;
+    b.last = b.s.columns - (b.s.phases - 1) * b.each;
+    b.last_groups = divide_up(b.last, b.s.merge);
     b.trips[0] = b.s.phases;
     b.trips[1] = b.share.tile_rounds;
     b.trips[2] = b.share.rounds;

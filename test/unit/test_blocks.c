@@ -132,7 +132,12 @@ static void butterflies_of_any_size(void **state) {
         butterfly(17, 4 * tile, 17 * tile, tile, true, 1, &m, &bf_device_ref);
         butterfly(1, 5 * tile, 5 * tile, tile, false, 3, &m, &bf_device_ref);
     }
+    static const int64_t columns[] = {5, 9, 17, 25, 26, 27, 50, 131};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        for (int64_t tile = 2; tile <= 16; tile *= 2)
+            butterfly(3, tile * columns[i], 2 * tile, tile, true, 1, &m, &bf_device_ref);
     butterfly(16, 1024, 64, 32, true, 1, &m, &bf_device_ref);
+    butterfly(16, 4096, 8, 4, true, 1, &m, &bf_device_ref);
 }
 
 static void butterflies_on_any_machine(void **state) {
@@ -364,6 +369,7 @@ static void faults_are_found(void **state) {
     bf_attrs_set_int(&attrs, BF_OP_BLOCK_BUTTERFLY, "out", 24);
     bf_attrs_set_int(&attrs, BF_OP_BLOCK_BUTTERFLY, "tile", 8);
     plant_in(BF_OP_BLOCK_BUTTERFLY, &attrs, 24, 40);
+    plant_in(BF_OP_BLOCK_BUTTERFLY, &attrs, 24, 200);
     assert_true(checked > 500);
 }
 
