@@ -74,6 +74,24 @@ static bool same_view(const struct bf_param_view *a, const struct bf_param_view 
     return same;
 }
 
+/* The parameter's name, with the part of it that the view is: "position.weight[16:16,0:64]". */
+static const char *view_name(struct bf_map *map, const struct bf_param_view *view) {
+    bool whole = true;
+    for (unsigned a = 0; a < view->rank; a++)
+        whole = whole && view->begin[a] == 0 && view->extent[a] == view->param->type.dims[a];
+    if (whole)
+        return view->param->name;
+    struct bf_text text = {0};
+    bf_text_add(&text, view->param->name);
+    for (unsigned a = 0; a < view->rank; a++)
+        bf_text_printf(&text, "%s%lld:%lld", a ? "," : "[", (long long)view->begin[a],
+                       (long long)view->extent[a]);
+    bf_text_add(&text, "]");
+    const char *name = bf_arena_strdup(&map->arena, text.data);
+    bf_text_free(&text);
+    return name;
+}
+
 int bf_map_add_tensor(struct bf_map *map, const struct bf_param_view *view) {
     int64_t elements = 1;
     for (size_t i = 0; i < map->recipes.count; i++)
@@ -85,7 +103,7 @@ int bf_map_add_tensor(struct bf_map *map, const struct bf_param_view *view) {
     memset(recipe, 0, sizeof *recipe);
     recipe->kind = "tensor";
     recipe->plan = -1;
-    recipe->name = view->param->name;
+    recipe->name = view_name(map, view);
     recipe->view = *view;
     recipe->sets = recipe->pes = 1;
     recipe->words = (int64_t)bf_divide_up((uint64_t)elements, map->machine.lanes);

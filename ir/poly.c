@@ -12,7 +12,7 @@ struct bf_poly *bf_poly_create(const char *name) {
     return poly;
 }
 
-static void free_kernel(struct bf_poly_kernel *kernel) {
+void bf_poly_drop_kernel(struct bf_poly_kernel *kernel) {
     for (size_t s = 0; s < kernel->stmts.count; s++) {
         struct bf_stmt *stmt = &kernel->stmts.data[s];
         isl_set_free(stmt->domain);
@@ -36,7 +36,7 @@ void bf_poly_free(struct bf_poly *poly) {
     if (!poly)
         return;
     for (size_t k = 0; k < poly->kernels.count; k++)
-        free_kernel(poly->kernels.data[k]);
+        bf_poly_drop_kernel(poly->kernels.data[k]);
     free(poly->kernels.data);
     free(poly->buffers.data);
     free(poly->params.data);

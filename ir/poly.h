@@ -42,6 +42,7 @@ struct bf_buffer {
     const char *tensor;   /* INPUT, OUTPUT: network name; the elements of a sample begin at */
     int64_t origin;       /* element `origin` of its tensor and lie row-major, row after row */
     struct bf_param_view view; /* PARAM: rank 1 or 2 */
+    bool in_dram;         /* never whole in the scratchpad: only COPY kernels touch it */
     struct bf_loc loc;
     unsigned index;       /* in poly->buffers */
 };
@@ -210,6 +211,8 @@ struct bf_buffer *bf_poly_add_buffer(struct bf_poly *poly, const char *name,
                                      enum bf_buffer_kind kind);
 struct bf_buffer *bf_poly_find_buffer(const struct bf_poly *poly, const char *name);
 struct bf_poly_kernel *bf_poly_add_kernel(struct bf_poly *poly, enum bf_kernel_kind kind);
+/* Frees what a kernel holds of isl and lists, when it is taken out of poly->kernels. */
+void bf_poly_drop_kernel(struct bf_poly_kernel *kernel);
 struct bf_operand bf_operand_whole(struct bf_buffer *buffer);
 const struct bf_kernel_param *bf_kernel_find_param(const struct bf_poly_kernel *kernel,
                                                    const char *role); /* NULL if absent */

@@ -98,6 +98,7 @@ static bool parse_buffer(struct bf_reader *r, struct bf_poly *poly) {
         (!bf_reader_expect(r, "=") || !(buffer->tensor = bf_reader_string(r)) ||
          !bf_reader_expect(r, "+") || !bf_reader_int(r, &buffer->origin)))
         return false;
+    buffer->in_dram = bf_reader_accept(r, "in_dram");
     if (bf_reader_accept(r, "view") &&
         (!bf_reader_expect(r, "=") || !bf_view_parse(r, poly, &buffer->view)))
         return false;

@@ -54,6 +54,8 @@ static void print_buffer(const struct bf_poly *poly, const struct bf_buffer *buf
         bf_text_add_quoted(text, buffer->tensor);
         bf_text_printf(text, "+%" PRId64, buffer->origin);
     }
+    if (buffer->in_dram)
+        bf_text_add(text, " in_dram");
     if (buffer->view.param) {
         bf_text_add(text, " view=");
         bf_view_print(&buffer->view, text);

@@ -209,6 +209,9 @@ static bool check_copy(struct verifier *v) {
     if (bf_kernel_find_param(v->kernel, "table"))
         return true;
     const struct bf_operand *in = &v->kernel->inputs.data[0], *out = &v->kernel->outputs.data[0];
+    if (in->buffer->in_dram || out->buffer->in_dram)
+        return (in->rows == out->rows && in->cols == out->cols) ||
+               wrong(v, "a slice changes its shape", out->buffer->name);
     int64_t samples = in->buffer->samples == 1 ? out->buffer->samples : in->buffer->samples;
     return samples * in->rows * in->cols == out->buffer->samples * out->rows * out->cols ||
            in->buffer->samples * in->rows * in->cols ==

@@ -6,6 +6,7 @@
  *   net   exponents  results of transforms get the exponent with which they are stored
  *   poly  select    operators become kernels; elementwise ones join their producer or consumer
  *   poly  rewrite   values of weights may change the form of a kernel (identity at present)
+ *   poly  slice     activations that exceed the scratchpad are cut, kernels run a slice at a time
  *   map   divide    a kernel becomes plans: parts that each fit the array
  *   map   tile      lanes, tiles, iterations: which PE works on which rows when
  *   map   partition layouts: which digit lies across PEs, which in the RAM, where exchanges are
@@ -29,6 +30,7 @@ bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
 struct bf_poly *bf_pass_select(const struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_rewrite(struct bf_poly *poly, const struct bf_weights *weights, struct bf_diags *diags);
+bool bf_pass_slice(struct bf_poly *poly, const struct bf_machine *machine, struct bf_diags *diags);
 bool bf_pass_divide(struct bf_map *map, struct bf_diags *diags);
 bool bf_pass_tile(struct bf_map *map, struct bf_diags *diags);
 bool bf_pass_partition(struct bf_map *map, struct bf_diags *diags);

@@ -35,6 +35,9 @@ static bool run_select(struct bf_compilation *c) {
 static bool run_rewrite(struct bf_compilation *c) {
     return bf_pass_rewrite(c->poly, c->weights, c->diags);
 }
+static bool run_slice(struct bf_compilation *c) {
+    return bf_pass_slice(c->poly, &c->machine, c->diags);
+}
 static bool run_divide(struct bf_compilation *c) {
     c->map = bf_map_create(c->poly, &c->machine);
     c->poly = NULL;
@@ -148,6 +151,10 @@ static const struct pass {
     {{"rewrite", "values of weights may change the form of a kernel", "poly", true},
      BF_LEVEL_POLY,
      run_rewrite},
+    {{"slice", "activations that exceed the scratchpad are cut, kernels run a slice at a time", "poly",
+      false},
+     BF_LEVEL_POLY,
+     run_slice},
     {{"divide", "kernels become parts that fit the array", "map", false}, BF_LEVEL_MAP, run_divide},
     {{"tile", "which PE works on which rows when", "map", false}, BF_LEVEL_MAP, run_tile},
     {{"partition", "which digit lies across PEs, which in the RAM; exchanges", "map", false},

@@ -28,6 +28,8 @@ struct items {
 };
 
 static void live(struct bf_map *map, const struct bf_operand *operand, int plan) {
+    if (operand->buffer->in_dram)
+        return;
     struct bf_place_of_buffer *place = &map->places[operand->buffer->index];
     if (place->first < 0)
         place->first = plan;
@@ -211,24 +213,37 @@ static void place_tensors(struct bf_map *map) {
     program->dram_size = at;
 }
 
+static void add_spill(struct bf_program *program, const char *name, int64_t elements) {
+    struct bf_tensor_place *spill = add_tensor(program, name, BF_TENSOR_SPILL, BF_F16);
+    spill->rank = 1;
+    spill->dims[0] = (uint32_t)elements;
+    spill->dram = program->dram_size;
+    spill->size = 2 * (uint64_t)elements;
+    program->dram_size = bf_round_up(spill->dram + spill->size, DRAM_ALIGN);
+}
+
+/* Temporaries that are never whole in the scratchpad. */
+static void place_spills(struct bf_map *map) {
+    for (size_t b = 0; b < map->poly->buffers.count; b++) {
+        const struct bf_buffer *buffer = map->poly->buffers.data[b];
+        if (buffer->in_dram && buffer->kind == BF_BUFFER_TEMP)
+            add_spill(map->program, buffer->name, buffer->samples * buffer->rows * buffer->cols);
+    }
+}
+
 /* Elements an operand has in all samples. */
 static int64_t operand_elements(const struct bf_operand *operand) {
     return operand->buffer->samples * operand->rows * operand->cols;
 }
 
-/* A copy goes through DRAM: its elements, packed, in an area of their own. */
+/* A copy inside the scratchpad goes through DRAM: its elements, packed, in an area of their own. */
 static void place_copies(struct bf_map *map) {
-    struct bf_program *program = map->program;
     for (size_t p = 0; p < map->plans.count; p++) {
         const struct bf_plan *plan = map->plans.data[p];
-        if (plan->kernel->kind != BF_KERNEL_COPY || bf_kernel_find_param(plan->kernel, "table"))
-            continue;
-        struct bf_tensor_place *spill = add_tensor(program, plan->name, BF_TENSOR_SPILL, BF_F16);
-        spill->rank = 1;
-        spill->dims[0] = (uint32_t)operand_elements(&plan->inputs.data[0]);
-        spill->dram = program->dram_size;
-        spill->size = 2 * (uint64_t)spill->dims[0];
-        program->dram_size = bf_round_up(spill->dram + spill->size, DRAM_ALIGN);
+        if (plan->kernel->kind == BF_KERNEL_COPY &&
+            !bf_kernel_find_param(plan->kernel, "table") && !plan->inputs.data[0].buffer->in_dram &&
+            !plan->outputs.data[0].buffer->in_dram)
+            add_spill(map->program, plan->name, operand_elements(&plan->inputs.data[0]));
     }
 }
 
@@ -238,6 +253,7 @@ bool bf_pass_place(struct bf_map *map, struct bf_diags *diags) {
         return false;
     place_rodata(map);
     place_tensors(map);
+    place_spills(map);
     place_copies(map);
     return true;
 }

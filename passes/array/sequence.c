@@ -117,19 +117,30 @@ static int64_t sample_elements(const struct bf_tensor_place *tensor) {
     return n;
 }
 
-static void move_tensor(struct sequence *s, const struct bf_buffer *buffer,
-                        enum bf_tensor_kind tensor_kind, enum bf_dma_kind kind) {
-    const struct bf_tensor_place *tensor =
-        find_tensor(s->map->program, buffer->tensor, tensor_kind);
+/* Where the elements of a buffer lie in DRAM, and how far samples are apart. */
+static uint64_t dram_of(const struct sequence *s, const struct bf_buffer *buffer,
+                        int64_t *sample_bytes) {
+    int64_t packed = 2 * buffer->rows * buffer->cols;
+    *sample_bytes = packed;
+    if (buffer->kind == BF_BUFFER_TEMP)
+        return find_tensor(s->map->program, buffer->name, BF_TENSOR_SPILL)->dram;
+    const struct bf_tensor_place *tensor = find_tensor(
+        s->map->program, buffer->tensor,
+        buffer->kind == BF_BUFFER_INPUT ? BF_TENSOR_INPUT : BF_TENSOR_OUTPUT);
     int64_t batch = s->map->poly->header.batch, inner = buffer->samples / batch;
+    if (inner == 1) /* with leading axes, samples of the buffer are packed */
+        *sample_bytes = 2 * sample_elements(tensor);
+    return tensor->dram + 2 * (uint64_t)buffer->origin;
+}
+
+static void move_tensor(struct sequence *s, const struct bf_buffer *buffer,
+                        enum bf_dma_kind kind) {
+    int64_t sample_bytes;
     struct bf_dma dma = {.kind = (uint8_t)kind,
                          .pad = kind == BF_DMA_LOAD,
-                         .dram = tensor->dram + 2 * (uint64_t)buffer->origin,
+                         .dram = dram_of(s, buffer, &sample_bytes),
                          .pitch = 2 * buffer->cols};
-    int64_t bytes = 2 * sample_elements(tensor) / inner;
-    if (inner > 1 && inner * 2 * buffer->rows * buffer->cols != 2 * sample_elements(tensor))
-        bytes = 2 * buffer->rows * buffer->cols; /* planes of a complex tensor with leading axes */
-    move_buffer(s, buffer, dma, bytes, 0);
+    move_buffer(s, buffer, dma, sample_bytes, 0);
 }
 
 /* A parameter used as an activation: its rows in the scratchpad. */
@@ -220,9 +231,50 @@ static void load_permuted(struct sequence *s, const struct bf_plan *plan, uint64
     }
 }
 
+/* A rectangle of some samples of a buffer in DRAM to or from one in the scratchpad. */
+static void move_slice(struct sequence *s, const struct bf_plan *plan, enum bf_dma_kind kind) {
+    bool load = kind == BF_DMA_LOAD;
+    const struct bf_operand *far = load ? &plan->inputs.data[0] : &plan->outputs.data[0];
+    const struct bf_operand *near = load ? &plan->outputs.data[0] : &plan->inputs.data[0];
+    const struct bf_place_of_buffer *place = &s->map->places[near->buffer->index];
+    int64_t sample_bytes, first = bf_ints_find(&plan->kernel->attrs, "sample", 0);
+    uint64_t dram = dram_of(s, far->buffer, &sample_bytes);
+    int64_t pitch = 2 * far->buffer->cols;
+    struct bf_dma dma = {
+        .kind = (uint8_t)kind,
+        .pad = load,
+        .dram = dram + (uint64_t)(first * sample_bytes + far->row * pitch + 2 * far->col),
+        .pitch = pitch,
+        .rows = (uint32_t)near->rows,
+        .cols = (uint32_t)near->cols,
+        .spm = (uint32_t)place->spm,
+        .width = (uint32_t)place->width,
+        .row = (uint32_t)near->row,
+        .col = (uint32_t)near->col};
+    int64_t samples = near->buffer->samples;
+    if (place->pitch == near->rows && sample_bytes == near->rows * pitch) {
+        dma.rows *= (uint32_t)samples;
+        samples = 1;
+    }
+    for (int64_t i = 0; i < samples; i++) {
+        dma.pad = load && dma.row % s->map->machine.lanes == 0; /* the first to touch its tiles */
+        push_dma(s, &dma);
+        dma.row += (uint32_t)place->pitch;
+        dma.dram += (uint64_t)sample_bytes;
+    }
+}
+
 /* Row-major elements in, row-major elements out: a slice of rows, a part of a concatenation, a new
  * shape. */
 static void copy(struct sequence *s, const struct bf_plan *plan) {
+    if (plan->inputs.data[0].buffer->in_dram) {
+        move_slice(s, plan, BF_DMA_LOAD);
+        return;
+    }
+    if (plan->outputs.data[0].buffer->in_dram) {
+        move_slice(s, plan, BF_DMA_STORE);
+        return;
+    }
     uint64_t dram = find_tensor(s->map->program, plan->name, BF_TENSOR_SPILL)->dram;
     const struct bf_operand *from = &plan->inputs.data[0], *to = &plan->outputs.data[0];
     move_operand(s, from, BF_DMA_STORE, dram, false);
@@ -262,7 +314,7 @@ static void load_inputs(struct sequence *s) {
     for (size_t b = 0; b < map->poly->buffers.count; b++) {
         const struct bf_buffer *buffer = map->poly->buffers.data[b];
         if (buffer->kind == BF_BUFFER_INPUT && map->places[b].first >= 0)
-            move_tensor(s, buffer, BF_TENSOR_INPUT, BF_DMA_LOAD);
+            move_tensor(s, buffer, BF_DMA_LOAD);
     }
 }
 
@@ -270,7 +322,7 @@ static void store_outputs(struct sequence *s) {
     for (size_t b = 0; b < s->map->poly->buffers.count; b++) {
         const struct bf_buffer *buffer = s->map->poly->buffers.data[b];
         if (buffer->kind == BF_BUFFER_OUTPUT && s->map->places[b].first >= 0)
-            move_tensor(s, buffer, BF_TENSOR_OUTPUT, BF_DMA_STORE);
+            move_tensor(s, buffer, BF_DMA_STORE);
     }
 }
 
