@@ -51,7 +51,7 @@ MAINS    := $(wildcard frontend/driver/main_*.c runtime/main_*.c)
 PROGRAMS := $(patsubst main_%.c,$(BUILD)/%,$(notdir $(MAINS)))
 UNITS    := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c test/fuzz/*.c))
 
-all: $(ARCHIVES) $(BUILD)/libbfrt.so $(PROGRAMS)
+all: $(ARCHIVES) $(BUILD)/libbfrt.so $(BUILD)/libbfhost.so $(PROGRAMS)
 
 # ---- rules ----
 
@@ -96,6 +96,12 @@ $(ARCHIVES): $(BUILD)/libbf%.a: $$(OBJ_$$*) $(BUILD)/files
 $(BUILD)/libbfrt.so: $(OBJ_rt) $(BUILD)/files runtime/bfrt.map
 	$(call say,link) $(CC) $(CFLAGS) $(SANITIZE) -shared -Wl,-soname,libbfrt.so.0 \
 	                 -Wl,--version-script=runtime/bfrt.map -o $@ $(filter %.o,$^) $(LIBS_RT)
+
+# What libbfrt loads to run an embedded network: the compiler as a plug-in.
+$(BUILD)/libbfhost.so: $(ARCHIVES) frontend/driver/bfhost.map
+	$(call say,link) $(CC) $(CFLAGS) $(SANITIZE) -shared -Wl,-u,bf_host_plugin \
+	                 -Wl,--version-script=frontend/driver/bfhost.map -o $@ \
+	                 -Wl,--as-needed -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
 LINK = $(CC) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.o,$^) \
        -Wl,--as-needed -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
@@ -162,7 +168,7 @@ lint: check-includes
 # ---- installing ----
 
 MAN := $(wildcard docs/man/*.1)
-INSTALLED = $(PROGRAMS:$(BUILD)/%=bin/%) lib/libbfrt.a lib/libbfrt.so.0 lib/libbfrt.so \
+INSTALLED = $(PROGRAMS:$(BUILD)/%=bin/%) lib/libbfrt.a lib/libbfrt.so.0 lib/libbfrt.so lib/libbfhost.so \
             include/bfrt.h lib/pkgconfig/bfrt.pc share/bfcc/bfcc.mk \
             $(MAN:docs/man/%=share/man/man1/%)
 TO = $(DESTDIR)$(PREFIX)
@@ -173,6 +179,7 @@ install: all
 	install -m 644 $(BUILD)/libbfrt.a $(TO)/lib
 	install $(BUILD)/libbfrt.so $(TO)/lib/libbfrt.so.0
 	ln -sf libbfrt.so.0 $(TO)/lib/libbfrt.so
+	install $(BUILD)/libbfhost.so $(TO)/lib
 	install -m 644 runtime/bfrt.h $(TO)/include
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' runtime/bfrt.pc.in > $(TO)/lib/pkgconfig/bfrt.pc
 	install -m 644 frontend/driver/bfcc.mk $(TO)/share/bfcc

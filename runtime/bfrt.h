@@ -172,6 +172,33 @@ bool bfrt_fetch(const struct bfrt_session *session, const char *output, enum bfr
 bool bfrt_write_file(const struct bfrt_session *session, const char *path,
                      struct bfrt_error *error);
 
+/* ---- where precision is lost ---- */
+
+/* The result of an operator on the array beside the same in float64, over all samples. */
+struct bfrt_layer {
+    const char *kind, *label; /* "butterfly", "encoder.0.ffn.fc1"; the label may be "" */
+    struct bfrt_place place;
+    unsigned rank; /* of one sample; complex results have a leading axis of 2 */
+    uint64_t dims[8];
+    bool stored;               /* false: it stays inside a kernel, and nothing below is known */
+    uint64_t infinities, nans; /* stored elements, left out below */
+    double largest;            /* of the float64 results, by magnitude */
+    double max_error;
+    double relative_l2; /* |array - float64| / |float64|; 0 if both are 0 */
+    double operands;    /* the largest relative_l2 among the stored values that it reads */
+    bool loses;         /* relative_l2 is above 2^-10 and 4 x operands, or it has infinities
+                           or NaNs that no operand has */
+};
+
+/* As bfrt_run, and computes the network itself in float64, slowly, from the inputs as they reach
+ * the array and the weights as the compiler was given them. The model must have been compiled with
+ * -embed-net; the session's device must be "ref"; needs libbfhost.so of the same version. */
+bool bfrt_compare(struct bfrt_session *session, struct bfrt_error *error);
+/* After bfrt_compare, in the order of the network: every operator that depends on an input, then
+ * the outputs as they were fetched, whose kind is "output". */
+size_t bfrt_layer_count(const struct bfrt_session *session);
+const struct bfrt_layer *bfrt_layer(const struct bfrt_session *session, size_t index);
+
 /* ---- statistics of the last run ---- */
 
 enum bfrt_unit { BFRT_CAL, BFRT_LOAD, BFRT_FLOW, BFRT_STORE, BFRT_UNITS };

@@ -16,6 +16,7 @@ enum option_id {
     STATS,
     TRACE,
     LIMIT,
+    COMPARE,
     DESCRIBE,
     CHECK,
     QUIET,
@@ -31,10 +32,12 @@ static const struct option {
     {"-in", "FILE", "take inputs from a safetensors file; may be repeated", IN},
     {"-out", "FILE", "write the outputs to a safetensors file", OUT},
     {"-o", "FILE", NULL, OUT},
-    {"-device", "NAME", "what it runs on (default: sim)", DEVICE},
+    {"-device", "NAME", "what it runs on (default: sim; with -compare: ref)", DEVICE},
     {"-stats", "text|json", "report what the run cost", STATS},
     {"-trace-cycles", "FILE", "write what every unit does in every cycle (sim)", TRACE},
     {"-cycle-limit", "N", "give up after N cycles", LIMIT},
+    {"-compare", NULL, "show each operator's error against float64 (ref; needs bfcc -embed-net)",
+     COMPARE},
     {"-describe", NULL, "show inputs, outputs, machine and kernels; run nothing", DESCRIBE},
     {"-check", NULL, "prove that results cannot depend on timing; run nothing", CHECK},
     {"-q", NULL, "no progress, no warnings", QUIET},
@@ -170,6 +173,8 @@ static bool apply(struct bf_run_options *options, const struct option *option, c
         return once(&options->trace, value, "'-trace-cycles'", error);
     case LIMIT:
         return set_limit(options, value, error);
+    case COMPARE:
+        return options->compare = true;
     case DESCRIBE:
         return options->describe = true;
     case CHECK:
@@ -221,7 +226,7 @@ static bool check(const struct bf_run_options *options, struct bf_error *error) 
 
 bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
                           struct bf_error *error) {
-    *options = (struct bf_run_options){.device = "sim"};
+    *options = (struct bf_run_options){0};
     options->color = !getenv("NO_COLOR") && isatty(STDERR_FILENO);
     struct words words = {.arena = &options->arena, .error = error};
     bool ok = true;
@@ -230,6 +235,8 @@ bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
     while (ok && words.at < words.list.count)
         ok = take(options, &words, error);
     free(words.list.data);
+    if (!options->device)
+        options->device = options->compare ? "ref" : "sim";
     return ok && (options->help || options->version || check(options, error));
 }
 

@@ -17,7 +17,7 @@ struct bf_run_options {
     const char *trace; /* NULL: none */
     enum bf_stats_form stats;
     uint64_t cycle_limit;
-    bool describe, check, quiet, warnings_are_errors, help, version;
+    bool compare, describe, check, quiet, warnings_are_errors, help, version;
     bool color; /* standard error is a terminal that may be coloured */
     struct bf_arena arena;
 };

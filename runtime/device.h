@@ -3,6 +3,7 @@
 #ifndef BF_RUNTIME_DEVICE_H
 #define BF_RUNTIME_DEVICE_H
 
+#include "ir/isa/fp.h"
 #include "ir/isa/program.h"
 
 /* Why a unit did not issue in a cycle, in the order in which a trace names them. */
@@ -53,10 +54,15 @@ struct bf_device_options {
     void (*progress)(void *user, double done); /* may be NULL */
     void *user;
     bool portable; /* never use SIMD: for tests */
+    /* After each launch: the scratchpad, lane l of column word w at [w x lanes + l]. May be NULL;
+     * devices whose `observable` is false never call it. */
+    void (*launched)(void *user, uint32_t launch, const bf_half *scratchpad);
+    void *launched_user;
 };
 
 struct bf_device {
     const char *name, *what;
+    bool observable;
     /* One run of a checked program: `dram` (program->dram_size bytes, rodata already in place) is
      * read and written in place; all other storage starts poisoned. Fills stats. On a trap or a
      * deadlock returns false with the cause, naming kernel, PE, block and source place. */

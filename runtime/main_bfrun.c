@@ -151,6 +151,8 @@ static int warn_findings(const struct bf_run_options *options, const struct bfrt
 static void report(const struct bf_run_options *options, const struct bfrt_model *model,
                    const struct bfrt_session *session) {
     struct bf_text text = {0};
+    if (options->compare && options->stats != BF_STATS_JSON)
+        bf_report_layers(&text, session);
     if (options->stats == BF_STATS_TEXT)
         bf_report_text(&text, model, options->device, bfrt_stats(session));
     else if (options->stats == BF_STATS_JSON)
@@ -176,7 +178,7 @@ static bool bind_inputs(const struct bf_run_options *options, struct bfrt_sessio
 static int run(const struct bf_run_options *options, const struct bfrt_model *model,
                struct bfrt_session *session, struct progress *progress) {
     struct bfrt_error error = {0};
-    bool ran = bfrt_run(session, &error);
+    bool ran = options->compare ? bfrt_compare(session, &error) : bfrt_run(session, &error);
     clear_progress(progress);
     if (!ran)
         return fail(options, error.code, error.text);

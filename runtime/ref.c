@@ -129,6 +129,8 @@ static bool launch(struct bf_ref *ref, uint32_t index, struct bf_error *error) {
     walk->user = ref;
     bool ok = bf_walk_run(walk, UINT64_MAX, error);
     bf_walk_free(walk);
+    if (ok && ref->options->launched)
+        ref->options->launched(ref->options->launched_user, index, ref->spm);
     return ok;
 }
 
@@ -218,4 +220,4 @@ static bool run(const struct bf_program *program, uint8_t *dram,
     return ok;
 }
 
-const struct bf_device bf_device_ref = {"ref", "what the program means, without time", run};
+const struct bf_device bf_device_ref = {"ref", "what the program means, without time", true, run};

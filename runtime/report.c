@@ -281,6 +281,33 @@ static json_t *findings_json(const struct bfrt_model *model, const struct bfrt_s
     return array;
 }
 
+static json_t *layers_json(const struct bfrt_session *session) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < bfrt_layer_count(session); i++) {
+        const struct bfrt_layer *layer = bfrt_layer(session, i);
+        json_t *object = json_object(), *shape = json_array();
+        json_object_set_new(object, "kind", json_string(layer->kind));
+        json_object_set_new(object, "label", json_string(layer->label));
+        put_place(object, layer->place);
+        for (unsigned a = 0; a < layer->rank; a++)
+            json_array_append_new(shape, json_integer((json_int_t)layer->dims[a]));
+        json_object_set_new(object, "shape", shape);
+        json_object_set_new(object, "stored", json_boolean(layer->stored));
+        if (layer->stored) {
+            put(object, "infinities", layer->infinities);
+            put(object, "nans", layer->nans);
+            /* json_real refuses infinity, which is then null */
+            json_object_set_new(object, "largest", json_real(layer->largest));
+            json_object_set_new(object, "max_error", json_real(layer->max_error));
+            json_t *relative = json_real(layer->relative_l2);
+            json_object_set_new(object, "relative_l2", relative ? relative : json_null());
+            json_object_set_new(object, "loses", json_boolean(layer->loses));
+        }
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
 void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const char *device,
                     const struct bfrt_session *session) {
     const struct bfrt_stats *stats = bfrt_stats(session);
@@ -312,6 +339,8 @@ void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const 
                               kernel_json(bfrt_kernel(model, k), &stats->kernels[k], stats->timed));
     json_object_set_new(root, "kernels", kernels);
     json_object_set_new(root, "special_values", findings_json(model, session));
+    if (bfrt_layer_count(session))
+        json_object_set_new(root, "layers", layers_json(session));
     char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     bf_text_add(text, dump ? dump : "{}");
     bf_text_add(text, "\n");

@@ -15,6 +15,9 @@ void bf_report_text(struct bf_text *text, const struct bfrt_model *model, const 
 void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const char *device,
                     const struct bfrt_session *session);
 
+/* bfrt_compare: a line an operator, and where precision is lost first. */
+void bf_report_layers(struct bf_text *text, const struct bfrt_session *session);
+
 /* ---- how numbers look ---- */
 
 /* "1 033 412", appended. */

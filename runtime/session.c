@@ -80,6 +80,7 @@ void bfrt_session_free(struct bfrt_session *session) {
         free(session->blocks[k]);
     free(session->blocks);
     free(session->kernel_stats);
+    bf_comparison_free(session->comparison);
     free(session->outputs);
     free(session->bindings);
     free(session);
@@ -322,6 +323,8 @@ static bool run_group(struct bfrt_session *session, struct bf_error *error) {
         .cycle_limit = session->options.cycle_limit,
         .progress = session->options.progress ? group_progress : NULL,
         .user = session,
+        .launched = session->comparison ? bf_comparison_launched : NULL,
+        .launched_user = session,
     };
     if (session->options.progress)
         group_progress(session, 0);
@@ -330,13 +333,15 @@ static bool run_group(struct bfrt_session *session, struct bf_error *error) {
     if (!session->device->run(program, session->dram, &options, session->group_stats, error))
         return false;
     take_outputs(session);
+    if (session->comparison && !bf_comparison_group(session, error))
+        return false;
     bf_session_add_stats(session, session->group_stats);
     bf_stats_free(program, session->group_stats);
     session->group_stats = NULL;
     return true;
 }
 
-static bool run(struct bfrt_session *session, struct bf_error *error) {
+bool bf_session_run(struct bfrt_session *session, struct bf_error *error) {
     drop_working_memory(session);
     drop_results(session);
     if (!count_samples(session, error) || !allocate_outputs(session, error))
@@ -349,12 +354,18 @@ static bool run(struct bfrt_session *session, struct bf_error *error) {
     return true;
 }
 
+void bf_session_drop(struct bfrt_session *session, bool results) {
+    drop_working_memory(session);
+    if (results)
+        drop_results(session);
+}
+
 bool bfrt_run(struct bfrt_session *session, struct bfrt_error *error) {
     struct bf_entry entry;
-    bool ok = !BF_ENTER(entry, error) && run(session, &entry.error);
-    drop_working_memory(session);
-    if (!ok)
-        drop_results(session);
+    bf_comparison_free(session->comparison);
+    session->comparison = NULL;
+    bool ok = !BF_ENTER(entry, error) && bf_session_run(session, &entry.error);
+    bf_session_drop(session, !ok);
     return bf_leave(&entry, ok);
 }
 

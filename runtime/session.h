@@ -45,6 +45,7 @@ struct bfrt_session {
     struct bfrt_kernel_stats *kernel_stats;
     struct bfrt_finding *findings;
     size_t finding_count;
+    struct bf_comparison *comparison; /* NULL: bfrt_compare was not called */
 };
 
 /* Bytes of one sample of an input or output in DRAM. */
@@ -62,10 +63,20 @@ void bf_text_add_ports(struct bf_text *text, const struct bf_ports *ports);
 bool bf_session_bind(struct bfrt_session *session, size_t index, const struct bf_tensor *tensor,
                      const char *origin, struct bf_error *error);
 
+/* All groups of the samples that are bound. What a failure leaves is dropped by the caller. */
+bool bf_session_run(struct bfrt_session *session, struct bf_error *error);
+void bf_session_drop(struct bfrt_session *session, bool results); /* working memory; and results */
+
 /* Statistics: cleared before a run, a group added at a time, completed at the end. */
 void bf_session_clear_stats(struct bfrt_session *session);
 void bf_session_add_stats(struct bfrt_session *session, const struct bf_stats *group);
 void bf_session_finish_stats(struct bfrt_session *session);
+
+/* Comparing with the embedded network (session_compare.c), while a group runs: after a launch, and
+ * after the group, whose samples are then computed in float64. */
+void bf_comparison_launched(void *session, uint32_t launch, const bf_half *scratchpad);
+bool bf_comparison_group(struct bfrt_session *session, struct bf_error *error);
+void bf_comparison_free(struct bf_comparison *comparison); /* NULL is fine */
 
 /* ---- entry points ----
  * Every function of bfrt.h that allocates or computes runs between these, so that lack of memory

@@ -1,0 +1,53 @@
+/* host.h - the network itself, beside the program made from it: what libbfhost.so gives to libbfrt.
+ *
+ *     libbfrt --dlopen--> libbfhost.so: bf_host_plugin --open--> net text and weights of a program
+ *
+ * libbfrt must not need the compiler; only what runs an embedded network (compiled with -embed-net)
+ * loads it. Both must be of one version.
+ */
+#ifndef BF_RUNTIME_HOST_H
+#define BF_RUNTIME_HOST_H
+
+#include "ir/isa/program.h"
+
+/* An operator and its result, of one sample. */
+struct bf_host_op {
+    const char *kind, *label;
+    struct bf_place place; /* in the program's file table */
+    unsigned rank;
+    int64_t dims[8];
+    int64_t elements;
+    const int64_t *args; /* operators that it reads; inputs are not listed */
+    size_t arg_count;
+    bool is_static; /* no input takes part in it */
+};
+struct bf_host_port {
+    const char *name;
+    int64_t elements; /* of one sample */
+    int64_t op;       /* outputs: the operator that gives it, -1: an input as it is */
+};
+
+struct bf_host_net {
+    struct bf_host_op *ops;
+    struct bf_host_port *inputs, *outputs; /* in the order of the network */
+    size_t op_count, input_count, output_count;
+};
+
+struct bf_host_plugin {
+    const char *version;      /* BF_VERSION of both */
+    uint64_t (*schema)(void); /* bf_program_schema of both */
+    /* Reads program->net and net_weights, which must stay. NULL on error. */
+    struct bf_host_net *(*open)(const struct bf_program *program, struct bf_error *error);
+    void (*close)(struct bf_host_net *net);
+    /* One sample in float64, nothing rounded. `observe` sees each result, in order; `elements` are
+     * its own until it returns. */
+    bool (*run)(struct bf_host_net *net, const double *const *inputs, double *const *outputs,
+                void (*observe)(void *user, size_t op, const double *elements), void *user,
+                struct bf_error *error);
+};
+
+/* The plug-in: libbfhost.so beside the program or library that asks, in ../lib of there, or where
+ * the system looks. NULL with the reason. It stays loaded. */
+const struct bf_host_plugin *bf_host_load(struct bf_error *error);
+
+#endif
