@@ -10,7 +10,10 @@ static int log2_up(double x) {
     return e;
 }
 
-/* |value| < 2^bound as far as it is known; what is not known is taken to be an fp16 number. */
+/* |value| < 2^bound as far as it is known; what is not known is taken to be an fp16 number. So is
+ * the product of two elements, but for the exponents they are stored with: a bound that a product
+ * can't exceed would scale those that occur down to subnormal pieces. One that does exceed it
+ * becomes infinite, which is counted. */
 int bf_rows_bound(const struct bf_rows_gen *g, const struct bf_expr *e) {
     int a = e->a ? bf_rows_bound(g, e->a) : 0, b = e->b ? bf_rows_bound(g, e->b) : 0;
     switch (e->kind) {
@@ -24,8 +27,11 @@ int bf_rows_bound(const struct bf_rows_gen *g, const struct bf_expr *e) {
     case BF_EXPR_ADD:
     case BF_EXPR_SUB:
         return (a > b ? a : b) + 1;
-    case BF_EXPR_MUL:
-        return a + b;
+    case BF_EXPR_MUL: {
+        int factor = a > b ? a : b, most = factor > 16 ? factor : 16;
+        bool scaled = e->a->kind == BF_EXPR_CONST || e->b->kind == BF_EXPR_CONST;
+        return scaled || a + b < most ? a + b : most;
+    }
     case BF_EXPR_MAX:
         return a > b ? a : b;
     case BF_EXPR_SHIFT:
