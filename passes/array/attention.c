@@ -153,6 +153,10 @@ static bool check_machine(const struct bf_map *map, const struct bf_poly_kernel 
             "%lld keys of a head of %lld columns need %lld words of weight RAM, half of it has "
             "%u",
             (long long)a->unroll, (long long)a->columns, (long long)set, m->weight_half);
+    else if (!a->keys)
+        snprintf(text, sizeof text,
+                 "a tile of %lld keys needs as many words of weight RAM, half of it has %u",
+                 (long long)a->lanes, m->weight_half);
     else if (values > m->weight_half)
         snprintf(text, sizeof text, "%lld keys need %lld words of weight RAM, half of it has %u",
                  (long long)a->keys, (long long)values, m->weight_half);
