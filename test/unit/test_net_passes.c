@@ -240,11 +240,11 @@ static void elements_of_every_type(void **state) {
         {BF_WEIGHT_I32, -1069498368}, {BF_WEIGHT_I64, 3225468928}, {BF_WEIGHT_U8, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct bf_weight weight = {"w", cases[i].type, 0, {0}, bytes};
+        struct bf_weight weight = {.name = "w", .type = cases[i].type, .data = bytes};
         assert_true(bf_weight_read(&weight, 0) == cases[i].value);
     }
     static const unsigned char third[] = {9, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0xd5, 0x3f};
-    struct bf_weight weight = {"w", BF_WEIGHT_F64, 0, {0}, third + 1}; /* not aligned */
+    struct bf_weight weight = {.name = "w", .type = BF_WEIGHT_F64, .data = third + 1}; /* not aligned */
     assert_true(bf_weight_read(&weight, 0) == 1.0 / 3);
 }
 
