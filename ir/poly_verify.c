@@ -189,8 +189,9 @@ static bool check_stages(struct verifier *v) {
     enum bf_stmt_kind stage = kernel->kind == BF_KERNEL_FFT ? BF_STMT_FFT : BF_STMT_BPMM;
     for (size_t s = 1; s < last; s++) {
         const struct bf_stmt *stmt = &kernel->stmts.data[s];
-        if (stmt->kind != stage || stmt->digit < 0 ||
-            kernel->digits.data[stmt->digit].name[0] != 'd')
+        bool factors = stage == BF_STMT_FFT && stmt->digit < 0 && (s == 1 || s + 1 == last);
+        if (stmt->kind != stage || (stmt->digit < 0 && !factors) ||
+            (stmt->digit >= 0 && kernel->digits.data[stmt->digit].name[0] != 'd'))
             return wrong(v, "a stage does not act along a digit of the element", stmt->name);
     }
     int64_t n = 1;

@@ -73,7 +73,7 @@ struct kept {
 /* Twiddles depend on the digits that already count frequency. */
 static bool is_weighted(const struct bf_plan *plan, int acted, int digit) {
     const struct bf_poly_kernel *kernel = plan->kernel;
-    return kernel->kind != BF_KERNEL_FFT || !bf_ints_find(&plan->ints, "shared", 0) ||
+    return kernel->kind != BF_KERNEL_FFT || acted < 0 || !bf_ints_find(&plan->ints, "shared", 0) ||
            kernel->digits.data[digit].out_weight < kernel->digits.data[acted].out_weight;
 }
 
@@ -121,9 +121,12 @@ bool bf_stage_order(const struct bf_plan *plan, int stmt, struct bf_stage_order 
     struct kept kept[BF_MAX_DIGITS];
     int count = kept_digits(plan, stmt, kept);
     memset(order, 0, sizeof *order);
-    order->radix = plan->kernel->digits.data[digit].radix;
-    order->from_stride = bf_stage_stride(bf_stage_layout(plan, stmt), digit);
-    order->to_stride = bf_stage_stride(bf_stage_result_layout(plan, stmt), digit);
+    order->radix = order->from_stride = order->to_stride = 1;
+    if (digit >= 0) {
+        order->radix = plan->kernel->digits.data[digit].radix;
+        order->from_stride = bf_stage_stride(bf_stage_layout(plan, stmt), digit);
+        order->to_stride = bf_stage_stride(bf_stage_result_layout(plan, stmt), digit);
+    }
     order->inner = order->outer = (struct bf_stage_loop){1, 0, 0, false};
     if (count > 0)
         order->inner =
@@ -185,7 +188,7 @@ int64_t bf_stage_lanes(const struct bf_plan *plan, int stmt) {
         return bf_stage_has_bias(plan, stmt) ? 6 : 4;
     if (s->kind != BF_STMT_FFT)
         return 0;
-    int64_t radix = kernel->digits.data[s->digit].radix;
+    int64_t radix = s->digit < 0 ? 2 : kernel->digits.data[s->digit].radix;
     return radix == 2 ? 2 : 2 * radix * (radix - 1);
 }
 

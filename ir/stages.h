@@ -65,7 +65,8 @@ int64_t bf_stage_weight_word(const struct bf_stage_order *order, int64_t k);
 
 /* Weight lanes of one butterfly of a statement:
  *   butterfly  w00 w10 w01 w11, in the last stage with bias w00 b0 w10 b1 w01 w11
- *   FFT        radix 2: re, im of W; radix r: for each result, for operands 1 .. r-1: re, im */
+ *   FFT        radix 2: re, im of W; radix r: for each result, for operands 1 .. r-1: re, im;
+ *              a stage without a digit multiplies every element by a factor of its own: re, im */
 int64_t bf_stage_lanes(const struct bf_plan *plan, int stmt);
 /* First lane of a statement's weights; of statement plan->last + 1: all lanes of the plan. */
 int64_t bf_stage_lane_base(const struct bf_plan *plan, int stmt);

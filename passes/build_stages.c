@@ -131,16 +131,58 @@ static int half_log2(int64_t r) {
     return h;
 }
 
+/* What a transform is made of. */
+struct transform {
+    enum bf_lane_axis lanes;
+    struct bf_operand re, im, out_re, out_im;
+    bool complex_in, complex_out;
+    int64_t n;
+    bool inverse;
+    /* A chirp transform of `chirp` points (0: none): its first part multiplies before it
+     * transforms, its second one before and after. */
+    int64_t chirp;
+    int part;
+    bool chirp_inverse;
+};
+
+/* X<i>, Y<i> times a factor of each element give X<i + 1>, Y<i + 1>. */
+static struct bf_stmt *add_factors(const struct bf_build *build, struct bf_poly_kernel *kernel,
+                                   const char *name, uint64_t whole, int i, bool complex) {
+    struct bf_poly *poly = build->poly;
+    struct bf_stmt *stmt = bf_poly_add_stmt(poly, kernel, name, BF_STMT_FFT, whole);
+    for (int plane = 0; plane < 2; plane++) {
+        char from[32], to[32];
+        snprintf(from, sizeof from, "%c%d", "XY"[plane], i);
+        snprintf(to, sizeof to, "%c%d", "XY"[plane], i + 1);
+        bf_poly_add_access(poly, kernel, stmt, BF_READ, from, whole, plane, -1, 0);
+        if (!plane || complex)
+            bf_poly_add_access(poly, kernel, stmt, BF_WRITE, to, whole, plane, -1, 0);
+    }
+    return stmt;
+}
+
+static void set_attrs(const struct bf_build *build, struct bf_poly_kernel *kernel,
+                      const struct transform *x) {
+    set_attr(build, kernel, "n", x->n);
+    set_attr(build, kernel, "inverse", x->inverse);
+    if (x->chirp) {
+        set_attr(build, kernel, "chirp", x->chirp);
+        set_attr(build, kernel, "chirp_part", x->part);
+        set_attr(build, kernel, "chirp_inverse", x->chirp_inverse);
+    }
+}
+
 /* Decimation in time. Digit d<s> is the s-th to be transformed: it counts time with weight N / M_s
  * before stage s and frequency with weight M_(s-1) after it, M_s being the product of the first s +
  * 1 radices; so the digits of the result are those of the input reversed. */
-struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
-                                    const struct bf_operand *re, const struct bf_operand *im,
-                                    const struct bf_operand *out_re,
-                                    const struct bf_operand *out_im, bool inverse) {
+static struct bf_poly_kernel *build_transform(const struct bf_build *build,
+                                              const struct transform *x) {
     struct bf_poly *poly = build->poly;
+    enum bf_lane_axis lanes = x->lanes;
     struct bf_poly_kernel *kernel = begin(build, BF_KERNEL_FFT, lanes);
-    int64_t n = lanes == BF_LANES_ROWS ? re->cols : re->rows;
+    const struct bf_operand *re = &x->re, *im = x->complex_in ? &x->im : NULL;
+    const struct bf_operand *out_re = &x->out_re, *out_im = x->complex_out ? &x->out_im : NULL;
+    int64_t n = x->n;
     int64_t factors[64];
     int m = factors_of(n, factors);
     *bf_push(&kernel->inputs) = *re;
@@ -149,8 +191,7 @@ struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_a
     *bf_push(&kernel->outputs) = *out_re;
     if (out_im)
         *bf_push(&kernel->outputs) = *out_im;
-    set_attr(build, kernel, "n", n);
-    set_attr(build, kernel, "inverse", inverse);
+    set_attrs(build, kernel, x);
 
     if (bf_poly_share_structure(poly, kernel))
         return kernel;
@@ -174,34 +215,124 @@ struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_a
     if (im)
         bf_poly_add_boundary(poly, kernel, load, BF_READ, im, s, rows, cols);
     bf_poly_add_access(poly, kernel, load, BF_WRITE, "Y0", whole, 1, -1, 0);
+    int before = x->chirp ? 1 : 0, after = x->part == 2 ? 1 : 0, stages = before + m + after;
+    if (before)
+        add_factors(build, kernel, "C0", whole, 0, true);
     int64_t product = 1;
     int total = out_re->buffer->exponent - re->buffer->exponent, done = 0;
-    for (int i = 0; i < m; i++) {
-        int acted = top + m - 1 - i;
+    for (int k = 0; k < m; k++) {
+        int acted = top + m - 1 - k, i = before + k;
         struct bf_stmt *stmt =
-            bf_poly_add_stmt(poly, kernel, bf_arena_printf(&poly->arena, "F%d", i), BF_STMT_FFT,
+            bf_poly_add_stmt(poly, kernel, bf_arena_printf(&poly->arena, "F%d", k), BF_STMT_FFT,
                              whole & ~bit(acted));
         stmt->digit = acted;
-        stmt->stage = i;
-        product *= factors[i];
-        int want = i == m - 1 ? total : half_log2(product);
+        stmt->stage = k;
+        product *= factors[k];
+        int want = k == m - 1 && !after ? total : half_log2(product);
         stmt->shift = want - done;
         done = want;
         stage_access(build, kernel, stmt, BF_READ, "X", i, whole);
         stage_access(build, kernel, stmt, BF_READ, "Y", i, whole);
         stage_access(build, kernel, stmt, BF_WRITE, "X", i + 1, whole);
-        if (out_im || i + 1 < m)
+        if (out_im || i + 1 < stages)
             stage_access(build, kernel, stmt, BF_WRITE, "Y", i + 1, whole);
     }
+    if (after) /* the factors of C0 leave the result over 2^floor(log2(chirp) / 2) */
+        add_factors(build, kernel, "C1", whole, before + m, out_im)->shift =
+            total + half_log2(n) - half_log2(x->chirp);
     struct bf_stmt *store = bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, whole);
-    bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "X%d", m), whole,
-                       0, -1, 0);
+    bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "X%d", stages),
+                       whole, 0, -1, 0);
     bf_poly_add_boundary(poly, kernel, store, BF_WRITE, out_re, s, rows, cols);
     if (out_im) {
-        bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "Y%d", m),
-                           whole, 1, -1, 0);
+        bf_poly_add_access(poly, kernel, store, BF_READ,
+                           bf_arena_printf(&poly->arena, "Y%d", stages), whole, 1, -1, 0);
         bf_poly_add_boundary(poly, kernel, store, BF_WRITE, out_im, s, rows, cols);
     }
     bf_poly_compute_deps(poly, kernel);
     return kernel;
+}
+
+/* ---- lengths with a prime factor above 7 (Bluestein, 1970) ----
+ *
+ *   y[k] = c[k] sum over n of (x[n] c[n]) w[k - n],   c[n] = exp(-pi i n^2 / N),  w = 1 / c
+ *
+ * is a convolution: transform x c, padded to M >= 2 N - 1 points, multiply by the transform of w,
+ * transform back, multiply by c. Two kernels with a buffer of M points between them.
+ */
+
+enum { LARGEST_RADIX = 7 };
+
+static bool has_large_factor(int64_t n) {
+    for (int64_t f = 2; f <= LARGEST_RADIX; f++)
+        while (n % f == 0)
+            n /= f;
+    return n > 1;
+}
+
+/* The least of 2^k, 3 2^k, 5 2^k that is not below `least`. */
+static int64_t padded_points(int64_t least) {
+    int64_t best = INT64_MAX;
+    for (int64_t odd = 1; odd <= 5; odd += 2) {
+        int64_t n = odd;
+        while (n < least)
+            n *= 2;
+        best = n < best ? n : best;
+    }
+    return best;
+}
+
+static struct bf_operand chirp_buffer(const struct bf_build *build, const struct transform *x,
+                                      int64_t points, const char *plane) {
+    const struct bf_buffer *like = x->re.buffer;
+    struct bf_buffer *buffer = bf_poly_add_buffer(
+        build->poly,
+        bf_arena_printf(&build->poly->arena, "k%zu.chirp.%s", build->poly->kernels.count, plane),
+        BF_BUFFER_TEMP);
+    buffer->samples = like->samples;
+    buffer->rows = x->lanes == BF_LANES_ROWS ? x->re.rows : points;
+    buffer->cols = x->lanes == BF_LANES_ROWS ? points : x->re.cols;
+    buffer->exponent = like->exponent + half_log2(points);
+    buffer->loc = build->loc;
+    return bf_operand_whole(buffer);
+}
+
+static struct bf_poly_kernel *build_chirp(const struct bf_build *build, struct transform x) {
+    int64_t points = padded_points(2 * x.n - 1);
+    struct bf_operand re = chirp_buffer(build, &x, points, "re");
+    struct bf_operand im = chirp_buffer(build, &x, points, "im");
+    struct transform first = x, second = x;
+    first.n = second.n = points;
+    first.chirp = second.chirp = x.n;
+    first.chirp_inverse = second.chirp_inverse = x.inverse;
+    first.part = 1;
+    first.inverse = false;
+    first.out_re = re;
+    first.out_im = im;
+    first.complex_out = true;
+    second.part = 2;
+    second.inverse = true;
+    second.re = re;
+    second.im = im;
+    second.complex_in = true;
+    build_transform(build, &first);
+    return build_transform(build, &second);
+}
+
+struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
+                                    const struct bf_operand *re, const struct bf_operand *im,
+                                    const struct bf_operand *out_re,
+                                    const struct bf_operand *out_im, bool inverse) {
+    struct transform x = {.lanes = lanes,
+                          .re = *re,
+                          .out_re = *out_re,
+                          .complex_in = im != NULL,
+                          .complex_out = out_im != NULL,
+                          .n = lanes == BF_LANES_ROWS ? re->cols : re->rows,
+                          .inverse = inverse};
+    if (im)
+        x.im = *im;
+    if (out_im)
+        x.out_im = *out_im;
+    return has_large_factor(x.n) ? build_chirp(build, x) : build_transform(build, &x);
 }

@@ -33,6 +33,8 @@ struct bf_stages_shape bf_stages_shape_of(const struct bf_poly_kernel *kernel) {
     shape.planes = fft ? 2 : 1;
     shape.buffers = fft ? 2 : 1;
     shape.last = (int)kernel->stmts.count - 2;
+    shape.before = shape.last > 0 && kernel->stmts.data[1].digit < 0;
+    shape.after = shape.last > 0 && kernel->stmts.data[shape.last].digit < 0;
     return shape;
 }
 
@@ -83,6 +85,10 @@ int64_t bf_stages_code_needed(const struct bf_machine *machine, const struct bf_
                               int first, int last) {
     int64_t words = 0, unroll = bf_stages_unroll(machine);
     for (int s = first; s <= last; s++) {
+        if (shape->kernel->stmts.data[s].digit < 0) {
+            words += 4 * unroll;
+            continue;
+        }
         int64_t slots = 4 * (bf_stages_radix(shape, bf_stages_acted(shape, s)) - 1);
         if (shape->planes == 1)
             words += 4 * unroll;
@@ -212,8 +218,9 @@ static bool lacks(struct bf_map *map, const struct bf_stages_shape *shape, const
 static bool refuse(struct bf_map *map, const struct bf_stages_shape *shape,
                    struct bf_diags *diags) {
     int64_t radix = bf_stages_radix(shape, 0), ram = context_needed(shape, 1, radix);
-    int64_t lanes = lanes_needed(shape, 1, 1, radix);
-    int64_t code = bf_stages_code_needed(&map->machine, shape, 1, 1);
+    int first = 1 + shape->before;
+    int64_t lanes = lanes_needed(shape, first, first, radix) + 2 * radix * shape->before;
+    int64_t code = bf_stages_code_needed(&map->machine, shape, 1, first);
     if (ram > map->machine.data_ram)
         return lacks(map, shape, "words of data RAM a PE", ram, map->machine.data_ram, diags);
     if (4 * (radix - 1) > BF_MAX_BODY)
@@ -287,9 +294,9 @@ bool bf_stages_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct 
     const struct bf_machine *machine = &map->machine;
     int g = spread_bits(map, &shape);
     int64_t words = shape.n >> g, stacks = bf_ints_find(&kernel->attrs, "stacks", 1);
-    int64_t context = context_needed(&shape, count_segments(&shape, g), words);
+    int64_t context = shape.before ? 0 : context_needed(&shape, count_segments(&shape, g), words);
     bool fft = kernel->kind == BF_KERNEL_FFT;
-    bool fits = context <= machine->data_ram &&
+    bool fits = !shape.before && context <= machine->data_ram &&
                 lanes_needed(&shape, 1, shape.last, words) <= bf_stages_lanes_limit(machine) &&
                 shape.last <= BF_FIRST_LOAD &&
                 bf_stages_code_needed(machine, &shape, 1, shape.last) <= machine->code_words &&
@@ -370,7 +377,7 @@ bool bf_stages_stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
     int64_t lanes = bf_stage_lane_base(plan, plan->last + 1);
     if (lanes) {
         const char *kind = plan->kernel->kind == BF_KERNEL_FFT ? "twiddle" : "butterfly";
-        bool equal = bf_ints_find(&plan->ints, "first_digit", -1) == 0;
+        bool equal = bf_ints_find(&plan->ints, "first_digit", -1) == 0 && !shape.before;
         int64_t across = equal ? 1 : INT64_C(1) << bf_plan_int(plan, "pe_bits");
         plan->recipe = bf_map_add_recipe(map, kind, plan, 1, across,
                                          (int64_t)bf_divide_up((uint64_t)lanes, machine->lanes));

@@ -11,6 +11,7 @@ struct bf_stages_shape {
     const struct bf_poly_kernel *kernel;
     int top, m, twos;
     int last;                   /* last stage; statement 0 loads, last + 1 stores */
+    int before, after;          /* stages without a digit before the first, after the last one */
     int64_t n, planes, buffers; /* planes: 2 if complex; buffers: regions a segment */
 };
 struct bf_stages_shape bf_stages_shape_of(const struct bf_poly_kernel *kernel);
@@ -54,7 +55,7 @@ struct bf_stages_piece {
     int64_t trips[BF_LEVELS], near_stride[BF_LEVELS], far_stride[BF_LEVELS];
     uint8_t reverse;
 };
-enum { BF_MOST_LOADS = 7, BF_MOST_STORES = 4 }; /* pieces a plane */
+enum { BF_MOST_LOADS = 6, BF_MOST_STORES = 4 }; /* pieces a plane */
 /* The pieces of a plane's words that lie inside the operand, for the PEs whose field is `field`;
  * -1 if more than `most` are needed. */
 int bf_stages_pieces(const struct bf_map *map, const struct bf_plan *plan, unsigned field,
@@ -79,6 +80,8 @@ bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags 
 unsigned bf_stages_body(const struct bf_plan *plan, int stmt, int64_t from, int64_t to,
                         struct bf_cal body[BF_MAX_BODY]);
 
+/* Whether numbers, layouts, notes and recipe fit each other (stages_check.c); reports. */
+bool bf_stages_check(const struct bf_map *map, const struct bf_plan *plan, struct bf_diags *diags);
 /* The plain half of the value check (stages_values.c): which weights a stage's block uses, and
  * where LOAD and STORE meet the scratchpad. */
 bool bf_stages_check_products(struct bf_map *map, struct bf_plan *plan,

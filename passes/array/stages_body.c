@@ -146,6 +146,27 @@ static void fft_odd_body(struct body *body, const struct place *at, bool im) {
                     odd_term(body, at, u, j, half, p);
 }
 
+/* y = W x for every element: a stage without a digit. */
+static void multiply_body(struct body *body, const struct place *at, bool im) {
+    for (int half = 0; half < 2; half++) {
+        for (int64_t u = 0; u < at->unroll; u++) {
+            for (int p = 0; p < (im ? 2 : 1); p++) {
+                int64_t other = half ? (1 - p) * at->words : p * at->words;
+                int64_t lane = at->lane + 2 * bf_stage_weight(at->order, u) + half;
+                struct bf_cal *cal = add(body, operand(at, u, 0) + other, lane);
+                unsigned acc = (unsigned)(2 * u + p);
+                cal->negate_product = half == 1 && p == 0;
+                if (half == 0) {
+                    to_acc(cal, acc);
+                } else {
+                    plus_acc(cal, acc);
+                    to_ram(cal, result(at, u, 0) + p * at->words, RESULT);
+                }
+            }
+        }
+    }
+}
+
 unsigned bf_stages_body(const struct bf_plan *plan, int stmt, int64_t from, int64_t to,
                         struct bf_cal cal[BF_MAX_BODY]) {
     const struct bf_poly_kernel *kernel = plan->kernel;
@@ -161,6 +182,8 @@ unsigned bf_stages_body(const struct bf_plan *plan, int stmt, int64_t from, int6
     bool last = stmt == (int)kernel->stmts.count - 2, im = !last || kernel->outputs.count > 1;
     if (kernel->kind == BF_KERNEL_BUTTERFLY)
         butterfly_body(&body, &at, bf_stage_has_bias(plan, stmt));
+    else if (order.radix == 1)
+        multiply_body(&body, &at, im);
     else if (order.radix == 2)
         fft2_body(&body, &at, im);
     else

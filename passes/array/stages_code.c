@@ -177,7 +177,7 @@ static void load_weights(struct build *b, unsigned pe) {
 
 /* The loops of a stage block around its body; level 0 counts the results of an odd radix. */
 static void stage_loops(const struct bf_stage_order *order, int64_t each, struct bf_descriptor *d) {
-    bool odd = order->radix != 2;
+    bool odd = order->radix > 2;
     int low = odd ? 1 : 0;
     int64_t data[3] = {0}, result[3] = {0}, lane[3] = {0}, delta[3];
     const int64_t *strides[BF_CLASSES] = {data, result, NULL, lane};
@@ -387,6 +387,8 @@ static bool copy_blocks(struct build *b, unsigned pe, bool notes) {
     for (int plane = 0; plane < b->planes; plane++) {
         uint8_t targets[2] = {BF_NO_BLOCK, BF_NO_BLOCK};
         int before = b->loads;
+        if (!bf_stages_inside(b->plan, pe_field(b, pe), &b->plan->outputs.data[plane], BF_WRITE))
+            continue; /* all of it is padding */
         b->next_plane = plane;
         if (!load_plane(b, pe, plane) ||
             !store_plane(b, pe, plane, region, (uint16_t)(b->loads - before), targets))

@@ -113,9 +113,10 @@ static void partition_fft_pass(struct bf_plan *plan, const struct bf_stages_shap
         add_pass_layout(plan, shape, plan->first, plan->last, a, b, sorted ? b + 1 : a);
         return;
     }
+    int stage = 1 + shape->before; /* of d0 */
     for (int k = a; k <= b; k++)
-        add_pass_layout(plan, shape, k == a ? plan->first : k + 1, k + 1, a, b, k);
-    add_pass_layout(plan, shape, b + 2, b + 2, a, b, b + 1);
+        add_pass_layout(plan, shape, k == a ? plan->first : stage + k, stage + k, a, b, k);
+    add_pass_layout(plan, shape, stage + b + 1, shape->last + 1, a, b, b + 1);
 }
 
 bool bf_stages_partition(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {

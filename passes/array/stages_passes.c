@@ -16,6 +16,15 @@
 
 #include <stdlib.h>
 
+/* Stages of a pass of the digits d<a> .. d<b>. */
+static int first_stage(const struct bf_stages_shape *shape, int a) {
+    return a == 0 ? 1 : 1 + shape->before + a;
+}
+
+static int last_stage(const struct bf_stages_shape *shape, int b) {
+    return b == shape->m - 1 ? shape->last : 1 + shape->before + b;
+}
+
 /* A pass of the digits d<a> .. d<b>: its points, or 0 where it does not fit. */
 static int64_t points(const struct bf_machine *machine, const struct bf_stages_shape *shape, int a,
                       int b) {
@@ -27,9 +36,13 @@ static int64_t points(const struct bf_machine *machine, const struct bf_stages_s
         lanes += r == 2 ? 2 * n : 2 * r * (r - 1) * n;
         n *= r;
     }
+    lanes += a == 0 ? 2 * n * shape->before : 0;
+    lanes += b == shape->m - 1 ? 2 * n * shape->after : 0;
     bool fits = shape->buffers * shape->planes * n <= machine->data_ram &&
-                lanes <= bf_stages_lanes_limit(machine) && b - a < BF_FIRST_LOAD &&
-                bf_stages_code_needed(machine, shape, a + 1, b + 1) <= machine->code_words;
+                lanes <= bf_stages_lanes_limit(machine) &&
+                last_stage(shape, b) - first_stage(shape, a) < BF_FIRST_LOAD &&
+                bf_stages_code_needed(machine, shape, first_stage(shape, a),
+                                      last_stage(shape, b)) <= machine->code_words;
     return fits ? n : 0;
 }
 
@@ -210,8 +223,8 @@ void bf_stages_add_passes(struct bf_map *map, struct bf_poly_kernel *kernel,
     for (int p = 0; p < passes->count; p++) {
         bool last = p == passes->count - 1;
         struct pass pass = {.a = a, .b = passes->ends[p], .sorted = last, .order_out = last};
-        pass.first = p || passes->pack_input ? a + 1 : 0;
-        pass.last = last && !passes->pack_output ? store : pass.b + 1;
+        pass.first = p || passes->pack_input ? first_stage(shape, a) : 0;
+        pass.last = last && !passes->pack_output ? store : last_stage(shape, pass.b);
         pass.from = from;
         if (!last)
             pass.to = between(map, kernel, shape->n, 2);

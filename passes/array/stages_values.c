@@ -225,7 +225,7 @@ static int64_t weights_of(const struct stage *s, int64_t word) {
 static bool same_weights(const struct stage *s, int64_t packed, int64_t word) {
     const struct bf_poly_kernel *kernel = s->v->plan->kernel;
     int64_t a[BF_MAX_DIGITS], b[BF_MAX_DIGITS];
-    if (packed == word || kernel->kind == BF_KERNEL_BUTTERFLY)
+    if (packed == word || s->acted < 0 || kernel->kind == BF_KERNEL_BUTTERFLY)
         return packed == word;
     bf_stage_digits(s->v->plan, s->before, 0, packed, a);
     bf_stage_digits(s->v->plan, s->before, 0, word, b);
@@ -240,7 +240,7 @@ static bool same_weights(const struct stage *s, int64_t packed, int64_t word) {
 static int64_t lane_of(const struct stage *s, int64_t k, int64_t e) {
     int64_t each = bf_stage_lanes(s->v->plan, s->stmt), r = s->order.radix;
     int64_t lane = bf_stage_lane_base(s->v->plan, s->stmt);
-    if (r == 2)
+    if (r <= 2)
         return lane + k * each;
     int64_t body = bf_stage_body_weights(&s->order), one = 2 * (r - 1);
     return lane + k / body * body * each + (e * body + k % body) * one;
@@ -259,6 +259,11 @@ static void wanted(const struct stage *s, int64_t word, int64_t e, int64_t p, st
             add_term(sum, NO_WORD, lane + 2 * e + 1, 1);
         return;
     }
+    if (s->acted < 0) {
+        add_term(sum, x + p * words, lane, 1);
+        add_term(sum, x + other, lane + 1, p ? 1 : -1);
+        return;
+    }
     add_term(sum, x + p * words, NO_LANE, 1);
     int sign = r == 2 && e ? -1 : 1;
     for (int64_t j = 1; j < r; j++, lane += 2) {
@@ -271,7 +276,8 @@ static void wanted(const struct stage *s, int64_t word, int64_t e, int64_t p, st
 static int64_t result_word(const struct stage *s, int64_t word, int64_t e) {
     int64_t digits[BF_MAX_DIGITS], result = 0;
     bf_stage_digits(s->v->plan, s->before, 0, word, digits);
-    digits[s->acted] = e;
+    if (s->acted >= 0)
+        digits[s->acted] = e;
     for (size_t i = 0; i < s->behind->digits.count; i++) {
         const struct bf_layout_digit *at = &s->behind->digits.data[i];
         if (at->where == BF_AT_LOCAL)
