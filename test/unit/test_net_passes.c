@@ -244,7 +244,8 @@ static void elements_of_every_type(void **state) {
         assert_true(bf_weight_read(&weight, 0) == cases[i].value);
     }
     static const unsigned char third[] = {9, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0xd5, 0x3f};
-    struct bf_weight weight = {.name = "w", .type = BF_WEIGHT_F64, .data = third + 1}; /* not aligned */
+    struct bf_weight weight = {
+        .name = "w", .type = BF_WEIGHT_F64, .data = third + 1}; /* not aligned */
     assert_true(bf_weight_read(&weight, 0) == 1.0 / 3);
 }
 
@@ -281,8 +282,9 @@ static void binding_names_both_sides(void **state) {
                         "a.bfly:7:3: note: this linear(8 -> 2) needs [2, 8]\n"
                         "bfcc: error: 'fc.bias' is not in w.safetensors; did you mean 'fc.bais'?\n"
                         "a.bfly:7:3: note: this linear(8 -> 2) needs [2]\n"
-                        "bfcc: error: 'fc.bais' [2] of w.safetensors belongs to no operator of 'n' "
-                        "(-allow-unused ignores it)\n");
+                        "bfcc: error: 'fc.bais' [2] of w.safetensors belongs to no operator of "
+                        "'n'; did you mean 'fc.bias'? (-allow-unused ignores it)\n"
+                        "a.bfly:7:3: note: this linear(8 -> 2) needs [2]\n");
     bf_weights_free(weights);
 
     weights = bf_weights_create("w.safetensors");
