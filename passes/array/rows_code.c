@@ -9,9 +9,8 @@
  */
 #include <stdlib.h>
 
-#include "passes/array/rows.h"
+#include "passes/array/rows_values.h"
 
-enum { BASE_IN = 0, BASE_OUT = 8, BASE_WEIGHTS = 15 };
 enum { ELEMENT = 0, FIXED = 1, CONTEXT = 2, LANES = 3 }; /* address classes */
 
 struct build {
@@ -475,7 +474,7 @@ static void load_data(struct build *b, int input) {
         d.mem.ram = (uint16_t)region(b, "in", input);
         if (full)
             element_loops(b, &b->plan->inputs.data[input], parts[i].elements, &d);
-        memory_block(b, (unsigned)b->next_load++, "load", &access, BASE_IN + input, 0, &d);
+        memory_block(b, (unsigned)b->next_load++, "load", &access, BF_ROWS_BASE_IN + input, 0, &d);
     }
     b->loads++;
 }
@@ -498,7 +497,8 @@ static void load_vector(struct build *b, int input) {
         d.mem.ram = (uint16_t)vector_word(b, number);
         d.mem.ram_delta[0] = d.trips[0] > 1;
         d.mem.spm_delta[0] = (int32_t)(d.trips[0] > 1 ? (access.row ? v : width) : 0);
-        memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BASE_IN + input, 0, &d);
+        memory_block(b, (unsigned)--b->next_weight, "load vector", &access, BF_ROWS_BASE_IN + input,
+                     0, &d);
     }
 }
 
@@ -516,8 +516,8 @@ static void load_recipe(struct build *b) {
         d.mem.relative = true;
         d.mem.ram = (uint16_t)region(b, "const", -1);
         d.mem.ram_delta[0] = d.mem.spm_delta[0] = constants > 1;
-        memory_block(b, (unsigned)b->next_load++, "load constants", &access, BASE_WEIGHTS, weights,
-                     &d);
+        memory_block(b, (unsigned)b->next_load++, "load constants", &access, BF_ROWS_BASE_WEIGHTS,
+                     weights, &d);
         b->loads++;
     }
     if (weights) {
@@ -527,7 +527,8 @@ static void load_recipe(struct build *b) {
         d.trips[0] = (uint16_t)weights;
         d.mem.weights = true;
         d.mem.ram_delta[0] = d.mem.spm_delta[0] = weights > 1;
-        memory_block(b, (unsigned)--b->next_weight, "load weights", &access, BASE_WEIGHTS, 0, &d);
+        memory_block(b, (unsigned)--b->next_weight, "load weights", &access, BF_ROWS_BASE_WEIGHTS,
+                     0, &d);
     }
 }
 
@@ -555,7 +556,8 @@ static void store_words(struct build *b, int output, int64_t from, int64_t words
     if (*count < BF_TARGETS)
         targets[*count] = (uint8_t)b->next_store;
     ++*count;
-    memory_block(b, (unsigned)b->next_store++, "store", &access, BASE_OUT + output, offset, &d);
+    memory_block(b, (unsigned)b->next_store++, "store", &access, BF_ROWS_BASE_OUT + output, offset,
+                 &d);
 }
 
 static void store_blocks(struct build *b, int p, struct stores *stores) {
@@ -597,11 +599,13 @@ static struct bf_launch launch_of(const struct build *b) {
     for (int l = 0; l < levels; l++)
         launch.trips[l] = (uint32_t)b->p.rounds[axes[l]];
     for (int i = 0; i < (int)b->plan->inputs.count; i++)
-        launch.base[BASE_IN + i] = (uint32_t)bf_rows_input_access(b->map, &b->shape, &b->p, i).base;
+        launch.base[BF_ROWS_BASE_IN + i] =
+            (uint32_t)bf_rows_input_access(b->map, &b->shape, &b->p, i).base;
     for (int i = 0; i < (int)b->plan->outputs.count; i++)
-        launch.base[BASE_OUT + i] =
+        launch.base[BF_ROWS_BASE_OUT + i] =
             (uint32_t)bf_rows_output_access(b->map, &b->shape, &b->p, i).base;
-    launch.base[BASE_WEIGHTS] = (uint32_t)(b->plan->weight_spm < 0 ? 0 : b->plan->weight_spm);
+    launch.base[BF_ROWS_BASE_WEIGHTS] =
+        (uint32_t)(b->plan->weight_spm < 0 ? 0 : b->plan->weight_spm);
     return launch;
 }
 

@@ -5,7 +5,7 @@
  * context are forgotten from iteration to iteration; what row scalars keep, and accumulators, are
  * forgotten at a tile's end.
  */
-#include "passes/array/rows.h"
+#include "passes/array/rows_values.h"
 
 #include <stdlib.h>
 
@@ -108,17 +108,46 @@ static bool run_unit(struct known *k, enum bf_unit unit, int phase) {
     return ok;
 }
 
+/* A plan that was read from a text may say anything. */
+static bool is_sane(const struct bf_map *map, const struct bf_plan *plan) {
+    static const char *const positive[] = {"chunk",        "chunks",       "passes",
+                                           "inner",        "outer",        "chunk_groups",
+                                           "inner_groups", "outer_groups", "interleave"};
+    const struct bf_launch *launch = &map->program->launches[plan->launch];
+    const struct bf_kernel *code = &map->program->kernels[plan->code];
+    bool sane = launch->strict && launch->period > 0 && code->segment_count == 1 &&
+                code->segments[0].start == 0 && plan->context_base == launch->context_base &&
+                plan->context_size == launch->context_size &&
+                plan->context_base + plan->context_size <= map->machine.data_ram;
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        sane = sane && bf_plan_int(plan, positive[i]) > 0;
+    for (size_t i = 0; i < code->block_count; i++)
+        sane = sane && code->blocks[i].d.trips[2] == 1 &&
+               (code->blocks[i].d.unit != BF_UNIT_CAL ||
+                (code->blocks[i].d.trips[1] == 1 &&
+                 code->blocks[i].d.cal.start + code->blocks[i].d.cal.length <=
+                     code->segments[0].count));
+    return sane;
+}
+
 bool bf_rows_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    if (!is_sane(map, plan))
+        return bf_diag_error(diags, plan->kernel->loc,
+                             "map: plan %s: its numbers, its launch and its blocks do not fit "
+                             "together",
+                             plan->name);
     const struct bf_launch *launch = &map->program->launches[plan->launch];
     struct known k = {.plan = plan, .machine = &map->machine, .diags = diags};
     k.code = &map->program->kernels[plan->code];
     k.ram = bf_alloc(map->machine.data_ram * sizeof *k.ram);
-    bool ok = launch->strict;
+    bool ok = true;
     for (int phase = 0; phase < launch->period && ok; phase++) {
         memset(k.ram + plan->context_base, 0, (size_t)plan->context_size * sizeof *k.ram);
         ok = run_unit(&k, BF_UNIT_LOAD, phase) && run_unit(&k, BF_UNIT_CAL, phase) &&
              run_unit(&k, BF_UNIT_STORE, phase);
     }
     free(k.ram);
-    return ok;
+    bool last = plan->index + 1 == map->plans.count ||
+                map->plans.data[plan->index + 1]->kernel != plan->kernel;
+    return ok && (!last || bf_rows_check_values(map, plan->kernel, diags));
 }

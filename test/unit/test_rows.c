@@ -491,6 +491,137 @@ static void a_missing_block_is_found(void **state) {
     check_without("finish", "before anything writes it");
 }
 
+/* ---- the value check, fault by fault ---- */
+
+/* Whether verify refuses the program as it is now; diagnostics go nowhere. */
+static bool is_refused(struct work *w) {
+    struct bf_sources sources = {0};
+    struct bf_diags diags = {.sources = &sources, .out = fopen("/dev/null", "w")};
+    bool refused = !bf_pass_verify(w->map, &diags);
+    fclose(diags.out);
+    return refused;
+}
+
+enum { CAL_FAULTS = 8, MEMORY_FAULTS = 6 };
+
+/* Changes one thing in a CAL word; false if the word has not got it. */
+static bool change_word(struct bf_cal *cal, int fault) {
+    unsigned reads = bf_cal_operands(cal->op);
+    switch (fault) {
+    case 0:
+        cal->a ^= 1;
+        return reads & 1;
+    case 1:
+        cal->b ^= 1;
+        return (reads & 2) && cal->b_kind != BF_B_CONST;
+    case 2:
+        cal->c ^= 1;
+        return (reads & 4) && (cal->c_class != BF_CLASS_SPECIAL || cal->c >> 8 == BF_C_ACC);
+    case 3:
+        cal->d ^= 1;
+        return cal->dst & BF_DST_RAM;
+    case 4:
+        cal->acc ^= 1;
+        return cal->dst & BF_DST_ACC;
+    case 5:
+        cal->negate_product = !cal->negate_product;
+        return true;
+    case 6:
+        cal->negate_addend = !cal->negate_addend;
+        return (reads & 4) && !(cal->c_class == BF_CLASS_SPECIAL && cal->c >> 8 == BF_C_ZERO);
+    default:
+        cal->op = cal->op == BF_CAL_FMA ? BF_CAL_MAX : BF_CAL_FMA;
+        return true;
+    }
+}
+
+static bool change_memory(struct bf_descriptor *d, int fault) {
+    switch (fault) {
+    case 0:
+        d->mem.ram ^= 1;
+        return true;
+    case 1:
+        d->mem.spm += 1;
+        return true;
+    case 2:
+        d->mem.ram_delta[0] ^= 3;
+        return d->trips[0] > 1;
+    case 3:
+        d->mem.spm_delta[0] ^= 3;
+        return d->trips[0] > 1;
+    case 4:
+        d->trips[0]--;
+        return d->trips[0] > 0;
+    default:
+        d->mem.row = !d->mem.row;
+        return d->trips[0] > 1;
+    }
+}
+
+struct count {
+    int planted, missed;
+};
+
+/* Every fault in every word. Some change nothing: the sign of 0, the second piece of a factor. */
+static struct count plant_in_words(struct work *w) {
+    struct bf_segment *segment = &w->map->program->kernels[0].segments[0];
+    struct count count = {0, 0};
+    for (unsigned i = 0; i < segment->count; i++)
+        for (int fault = 0; fault < CAL_FAULTS; fault++) {
+            struct bf_cal cal;
+            uint64_t word = segment->words[i];
+            assert_true(bf_cal_decode(word, &cal, NULL));
+            if (!change_word(&cal, fault))
+                continue;
+            segment->words[i] = bf_cal_encode(&cal);
+            count.planted++;
+            count.missed += !is_refused(w);
+            segment->words[i] = word;
+        }
+    return count;
+}
+
+static struct count plant_in_blocks(struct work *w) {
+    struct bf_kernel *kernel = &w->map->program->kernels[0];
+    struct count count = {0, 0};
+    for (size_t i = 0; i < kernel->block_count; i++)
+        for (int fault = 0; fault < MEMORY_FAULTS; fault++) {
+            struct bf_descriptor d = kernel->blocks[i].d;
+            if (d.unit != BF_UNIT_CAL && change_memory(&kernel->blocks[i].d, fault)) {
+                count.planted++;
+                count.missed += !is_refused(w);
+            }
+            kernel->blocks[i].d = d;
+        }
+    return count;
+}
+
+static void plant(const char *body, int planted_least) {
+    struct work *w = compile(body, 1);
+    assert_false(is_refused(w));
+    struct count words = plant_in_words(w), blocks = plant_in_blocks(w);
+    if (words.planted < planted_least || words.missed * 3 > words.planted || blocks.missed)
+        fail_msg("%d of %d faults in words, %d of %d in blocks go unnoticed, of\n%s", words.missed,
+                 words.planted, blocks.missed, blocks.planted, body);
+    end(w);
+}
+
+static void planted_faults_are_found(void **state) {
+    (void)state;
+    plant("input %x f16[40,64]\ninput %f f16[40,64]\n"
+          "param norm.weight f16[64]\nparam norm.bias f16[64]\n"
+          "%1 = add %x, %f f16[40,64]\n%2 = layernorm %1 @norm affine f16[40,64]\n"
+          "output y = %2 f16[40,64]\n",
+          400);
+    plant("input %x f16[40,1009]\n%1 = softmax %x axis=1 f16[40,1009]\n"
+          "output y = %1 f16[40,1009]\n",
+          300);
+    plant("input %x f16[40,64]\n%1 = gelu %x f16[40,64]\noutput y = %1 f16[40,64]\n", 300);
+    plant("input %x f16[300,40]\ninput %m u8[300]\n%1 = mean %x mask=%m axis=0 f16[40]\n"
+          "output y = %1 f16[40]\n",
+          100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_of_every_half),
@@ -506,6 +637,7 @@ int main(void) {
         cmocka_unit_test(who_joins_whom),
         cmocka_unit_test(refusals_name_the_resource),
         cmocka_unit_test(a_missing_block_is_found),
+        cmocka_unit_test(planted_faults_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
