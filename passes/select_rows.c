@@ -49,9 +49,10 @@ static bool wants_stored(const struct bf_op *op) {
 static int room_in(const struct bf_op *reader) {
     switch (reader->kind) {
     case BF_OP_SOFTMAX:
+        return 3;
     case BF_OP_LAYERNORM:
     case BF_OP_RMSNORM:
-        return 3;
+        return 2; /* no products: their squares would be scaled for the largest possible ones */
     case BF_OP_MEAN:
     case BF_OP_SUM:
     case BF_OP_MAX:
