@@ -14,6 +14,7 @@ import argparse
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -173,9 +174,7 @@ def run_one(seed, number, keep=False):
     verdict, message = check(Case(seed, number), folder)
     if verdict == "failed" or keep:
         return verdict, message, folder
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
     return verdict, message, folder
 
 
