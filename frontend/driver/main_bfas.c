@@ -1,6 +1,7 @@
 /* main_bfas.c - the assembler: text to .bfx. */
 #define _POSIX_C_SOURCE 200809L
 #include "backend/asm.h"
+#include "runtime/image.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -73,6 +74,14 @@ static bool write_program(const struct bf_program *program, const struct options
     struct bf_error error = {0};
     size_t size;
     uint8_t *bytes = bf_program_write(program, &size);
+    /* Embedded weights are a file of their own kind, which only the loader knows. */
+    struct bf_program *loaded = bf_image_load(bytes, size, &error);
+    if (!loaded) {
+        complain(error.text, "");
+        free(bytes);
+        return false;
+    }
+    bf_program_free(loaded);
     char *name = options->output ? bf_strdup(options->output) : default_output(options->input);
     bool good = bf_write_file(name, bytes, size, &error);
     if (!good)
