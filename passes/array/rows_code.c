@@ -253,7 +253,8 @@ static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *bod
 
 /* A block for the PEs that work; where these differ in how long, in its phases too. */
 static void emit(struct build *b, struct bf_descriptor *d, const char *name) {
-    for (unsigned pe = 0; b->next_cal < BF_FIRST_LOAD && b->pes >> pe; pe++) {
+    unsigned pes = b->next_cal < BF_FIRST_LOAD ? bf_machine_pes(&b->map->machine) : 0;
+    for (unsigned pe = 0; pe < pes; pe++) {
         if (!(b->pes >> pe & 1))
             continue;
         if (is_uneven(b))
