@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#include "ir/isa/fp.h"
+
 enum { MOST_INPUTS = 8, MOST_STEPS = 8 };
 
 /* A kernel in the making: it is appended when its operands exist. */
@@ -62,6 +64,14 @@ static int room_in(const struct bf_op *reader) {
     }
 }
 
+/* A number that is no fp16 number is added in two pieces, a small one is put together first. */
+static int slots_of_number(double x) {
+    double size = x < 0 ? -x : x;
+    if (bf_half_to_double(bf_half_from_double(x)) == x)
+        return 1;
+    return size >= 0.125 ? 2 : 4;
+}
+
 static int slots_of(const struct bf_op *op) {
     switch (op->kind) {
     case BF_OP_GELU:
@@ -74,7 +84,14 @@ static int slots_of(const struct bf_op *op) {
         return 5;
     case BF_OP_DIV:
     case BF_OP_MUL:
+    case BF_OP_SCALE:
         return 3;
+    case BF_OP_ADD:
+    case BF_OP_SUB:
+        for (unsigned a = 0; a < op->arg_count; a++)
+            if (op->args[a]->op && op->args[a]->op->kind == BF_OP_CONSTANT)
+                return slots_of_number(bf_op_float(op->args[a]->op, "value"));
+        return 1;
     default:
         return 1;
     }
@@ -99,34 +116,27 @@ static const struct bf_op *only_reader(const struct bf_net *net, const struct bf
     return reader;
 }
 
-static int cost_of(const struct bf_net *net, const struct bf_value *value);
-
-/* Whether an operator is computed inside its reader's kernel. */
-static bool joins(const struct bf_net *net, const struct bf_value *value) {
+/* Slots of an operator that is computed inside its reader's kernel, with those that join itself; 0
+ * if it is not. */
+static int joined_slots(const struct bf_net *net, const struct bf_value *value) {
     if (!value->op || !is_elementwise(value->op) || value->type.exponent)
-        return false;
+        return 0;
     const struct bf_op *reader = only_reader(net, value);
     if (!reader)
-        return false;
-    const struct bf_value *mask =
-        bf_op_info(reader->kind)->class == BF_CLASS_ELEMENTWISE ? NULL : bf_op_arg(reader, "mask");
+        return 0;
+    const struct bf_value *mask = is_elementwise(reader) ? NULL : bf_op_arg(reader, "mask");
     bool reduces = bf_op_info(reader->kind)->class == BF_CLASS_REDUCTION;
     const struct bf_type *shape = reduces ? &reader->args[0]->type : &reader->result.type;
     if (value == mask || room_in(reader) < 0 || !bf_type_same_shape(shape, &value->type))
-        return false;
-    int slots = slots_of(value->op);
-    for (unsigned a = 0; a < value->op->arg_count; a++)
-        slots += cost_of(net, value->op->args[a]);
-    return slots <= room_in(reader);
-}
-
-static int cost_of(const struct bf_net *net, const struct bf_value *value) {
-    if (!joins(net, value))
         return 0;
     int slots = slots_of(value->op);
     for (unsigned a = 0; a < value->op->arg_count; a++)
-        slots += cost_of(net, value->op->args[a]);
-    return slots;
+        slots += joined_slots(net, value->op->args[a]);
+    return slots <= room_in(reader) ? slots : 0;
+}
+
+static bool joins(const struct bf_net *net, const struct bf_value *value) {
+    return joined_slots(net, value) > 0;
 }
 
 /* ---- expressions ---- */

@@ -147,6 +147,13 @@ value bf_rows_add(struct bf_rows_gen *g, value a, value c) {
     if (is_number(c) && c.number == 0)
         return a;
     a = bf_rows_as_addend(g, a, false); /* in this order, whatever that of arguments is */
+    double size = c.number < 0 ? -c.number : c.number;
+    if (is_number(c) && !is_half(c.number) && size >= 0.125 && size < 65504) {
+        double upper = bf_half_to_double(bf_half_from_double(c.number));
+        value one = at(BF_IN_NUMBER, BF_B_ONE), hi = bf_rows_constant(g, upper);
+        a = bf_rows_plain_fma(g, a, one, hi);
+        return bf_rows_plain_fma(g, a, one, bf_rows_constant(g, c.number - upper));
+    }
     c = bf_rows_as_addend(g, c, true);
     return bf_rows_plain_fma(g, a, at(BF_IN_NUMBER, BF_B_ONE), c);
 }
