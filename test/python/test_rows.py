@@ -1,4 +1,4 @@
-"""Rows that are normalised while they are still products: their variance must not lose small rows."""
+"""Row kernels: variance of products, which must not lose small rows; arrays of 64 PEs."""
 import os
 import subprocess
 import tempfile
@@ -19,8 +19,8 @@ def softmax(x):
     return power / power.sum(-1, keepdims=True)
 
 
-class RowProducts(unittest.TestCase):
-    def run_network(self, expression, tensors):
+class Rows(unittest.TestCase):
+    def run_network(self, expression, tensors, *options):
         declared = "".join(f"input {name}: f16{list(t.shape)};" for name, t in tensors.items())
         with tempfile.TemporaryDirectory() as folder:
             def run(*command):
@@ -29,7 +29,7 @@ class RowProducts(unittest.TestCase):
             with open(os.path.join(folder, "n.bfly"), "w") as file:
                 file.write(f"network n() {{ {declared} output y = {expression}; }}\n")
             save_file(tensors, os.path.join(folder, "x"))
-            run("bfcc", "n.bfly", "-o", "n.bfx")
+            run("bfcc", "n.bfly", "-o", "n.bfx", *options)
             run("bfrun", "n.bfx", "-in", "x", "-out", "y", "-device", "ref")
             return load_file(os.path.join(folder, "y"))["y"].astype(float)
 
@@ -49,6 +49,11 @@ class RowProducts(unittest.TestCase):
         self.check("x * c", {"x": x, "c": c}, wide * c)
         self.check("x * c", {"x": x, "c": column}, wide * column)
         self.check("fourier(x) * c", {"x": x, "c": c}, np.fft.fft2(wide).real * c)
+
+    def test_all_pes_of_a_large_mesh_work(self):
+        x = np.random.default_rng(2).standard_normal((128, 64)).astype(np.float16)
+        got = self.run_network("softmax(x)", {"x": x}, "-arch", "mesh8x8")
+        self.assertLess(np.abs(got - softmax(x.astype(float))).max(), 1e-3)
 
 
 if __name__ == "__main__":
