@@ -162,6 +162,9 @@ int64_t bf_weight_set_lanes(const struct bf_machine *machine);
 /* ---- text and verification ---- */
 
 void bf_map_print(const struct bf_map *map, struct bf_text *text);
+/* What passes and checks may rely on: plans, operands, layouts, regions, places and indices, as far as
+ * the passes up to map->after have filled them. */
+bool bf_map_verify(const struct bf_map *map, struct bf_diags *diags);
 /* The machine comes from the text's program. NULL with errors. */
 struct bf_map *bf_map_parse(const char *text, size_t size, uint32_t file, struct bf_diags *diags);
 

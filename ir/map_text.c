@@ -289,6 +289,9 @@ static bool parse_program(struct bf_reader *r, struct bf_map *map) {
     if (!bf_asm_parse_body(r->at, (size_t)(r->end - r->at), r->file, r->line, program, r->diags))
         return false;
     map->machine = program->machine;
+    if (bf_machine_hash(&map->machine) != map->poly->header.arch_hash)
+        return bf_diag_error(r->diags, (struct bf_loc){r->file, 1, 0},
+                             "the machine of the map is not that of its first line");
     return recipes_fit(r, map);
 }
 
@@ -305,7 +308,7 @@ struct bf_map *bf_map_parse(const char *text, size_t size, uint32_t file, struct
         if (ok && known)
             ok = bf_reader_next_line(&reader) || bf_reader_error(&reader, "the program is missing");
     }
-    if (ok && parse_program(&reader, map))
+    if (ok && parse_program(&reader, map) && bf_map_verify(map, diags))
         return map;
     bf_map_free(map);
     return NULL;

@@ -130,13 +130,22 @@ static struct bf_named_int *find_int(const struct bf_ints *ints, const char *nam
     return NULL;
 }
 
+static _Thread_local struct bf_ints_guard *ints_guard;
+
+void bf_ints_set_guard(struct bf_ints_guard *guard) {
+    ints_guard = guard;
+}
+
 int64_t bf_ints_get(const struct bf_ints *ints, const char *name) {
     const struct bf_named_int *found = find_int(ints, name);
-    if (!found) {
-        fprintf(stderr, "bfcc: internal error: no number named '%s'\n", name);
-        abort();
+    if (found)
+        return found->value;
+    if (ints_guard) {
+        snprintf(ints_guard->missing, sizeof ints_guard->missing, "%s", name);
+        longjmp(ints_guard->target, 1);
     }
-    return found->value;
+    fprintf(stderr, "bfcc: internal error: no number named '%s'\n", name);
+    abort();
 }
 
 int64_t bf_ints_find(const struct bf_ints *ints, const char *name, int64_t missing) {

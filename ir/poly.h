@@ -161,7 +161,13 @@ struct bf_ints {
     struct bf_named_int *data;
     size_t count, capacity;
 };
-int64_t bf_ints_get(const struct bf_ints *ints, const char *name); /* must exist */
+int64_t bf_ints_get(const struct bf_ints *ints, const char *name); /* must exist, else aborts */
+/* While a text is resumed, whose numbers may be missing, bf_ints_get jumps to the guard instead. */
+struct bf_ints_guard {
+    jmp_buf target;
+    char missing[64]; /* the name */
+};
+void bf_ints_set_guard(struct bf_ints_guard *guard); /* NULL: none */
 int64_t bf_ints_find(const struct bf_ints *ints, const char *name, int64_t missing);
 void bf_ints_set(struct bf_ints *ints, struct bf_arena *arena, const char *name, int64_t value);
 

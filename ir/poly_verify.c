@@ -1,4 +1,5 @@
-/* poly_verify.c - what every poly must satisfy, checked after each pass and after reading a text. */
+/* poly_verify.c - what every poly must satisfy, checked after each pass and after reading a text.
+ */
 #include <stdlib.h>
 
 #include "ir/poly.h"
@@ -10,8 +11,8 @@ struct verifier {
 };
 
 static bool wrong(struct verifier *v, const char *what, const char *which) {
-    return bf_diag_error(v->diags, v->kernel->loc, "poly: kernel %s: %s (%s)", v->kernel->name, what,
-                         which);
+    return bf_diag_error(v->diags, v->kernel->loc, "poly: kernel %s: %s (%s)", v->kernel->name,
+                         what, which);
 }
 
 /* A point of a relation, for messages: "[...] -> [...]". */
@@ -243,9 +244,29 @@ static bool check_block_butterfly(struct verifier *v) {
 
 static bool check_transpose(struct verifier *v) {
     const struct bf_operand *x = &v->kernel->inputs.data[0], *y = &v->kernel->outputs.data[0];
-    return (x->rows == y->cols && x->cols == y->rows &&
-            x->buffer->samples == y->buffer->samples) ||
+    return (x->rows == y->cols && x->cols == y->rows && x->buffer->samples == y->buffer->samples) ||
            wrong(v, "the result is no transposition of the input", y->buffer->name);
+}
+
+/* Parameters have the number of axes that recipes index them by. */
+static bool check_ranks(struct verifier *v) {
+    static const struct {
+        enum bf_kernel_kind kind;
+        const char *role;
+        unsigned rank;
+    } ranks[] = {{BF_KERNEL_BUTTERFLY, "twiddle", 6},
+                 {BF_KERNEL_BUTTERFLY, "bias", 1},
+                 {BF_KERNEL_DENSE, "weight", 2},
+                 {BF_KERNEL_DENSE, "bias", 1}};
+    int64_t exponent = bf_ints_find(&v->kernel->attrs, "exponent", 0);
+    if (exponent < -64 || exponent > 64)
+        return wrong(v, "an attribute is out of range", "exponent");
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        const struct bf_kernel_param *param = bf_kernel_find_param(v->kernel, ranks[i].role);
+        if (v->kernel->kind == ranks[i].kind && param && param->view.rank != ranks[i].rank)
+            return wrong(v, "a parameter has the wrong number of axes", ranks[i].role);
+    }
+    return true;
 }
 
 static bool check_kind(struct verifier *v) {
@@ -289,7 +310,8 @@ bool bf_poly_verify(const struct bf_poly *poly, struct bf_diags *diags) {
     bool *written = bf_alloc(poly->buffers.count * sizeof *written), ok = true;
     for (size_t k = 0; k < poly->kernels.count && ok; k++) {
         v.kernel = poly->kernels.data[k];
-        ok = unique_kernel(&v, k) && check_operands(&v, written) && check_kind(&v);
+        ok = unique_kernel(&v, k) && check_operands(&v, written) && check_ranks(&v) &&
+             check_kind(&v);
         if (v.kernel->shared) /* proved with the kernel it shares them with */
             continue;
         for (size_t s = 0; s < v.kernel->stmts.count && ok; s++)

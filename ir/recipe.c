@@ -4,14 +4,16 @@
 
 /* The elements of a view, row-major, as fp16. */
 static bool recipe_tensor(const struct bf_map *map, const struct bf_recipe *recipe,
-                          const struct bf_weights *weights, uint16_t *out,
-                          struct bf_diags *diags) {
-    (void)map, (void)diags;
+                          const struct bf_weights *weights, uint16_t *out, struct bf_diags *diags) {
     const struct bf_param_view *view = &recipe->view;
     const struct bf_weight *tensor = bf_weights_find(weights, view->param->name);
     int64_t index[BF_MAX_RANK] = {0}, elements = 1;
     for (unsigned a = 0; a < view->rank; a++)
         elements *= view->extent[a];
+    if (elements > recipe->words * map->machine.lanes)
+        return bf_diag_error(diags, view->param->loc,
+                             "map: the recipe of '%s' has %lld words, too few for %lld elements",
+                             view->param->name, (long long)recipe->words, (long long)elements);
     for (int64_t e = 0; e < elements; e++) {
         out[e] = bf_half_from_double(bf_view_read(tensor, view, index));
         for (unsigned a = view->rank; a-- > 0 && ++index[a] == view->extent[a];)
@@ -24,9 +26,12 @@ static const struct {
     const char *kind;
     bf_recipe_function *function;
 } recipes[] = {
-    {"tensor", recipe_tensor},       {"butterfly", bf_recipe_butterfly},
-    {"twiddle", bf_recipe_twiddle},  {"dense", bf_recipe_dense},
-    {"rows", bf_recipe_rows},        {"attention", bf_recipe_attention},
+    {"tensor", recipe_tensor},
+    {"butterfly", bf_recipe_butterfly},
+    {"twiddle", bf_recipe_twiddle},
+    {"dense", bf_recipe_dense},
+    {"rows", bf_recipe_rows},
+    {"attention", bf_recipe_attention},
     {"block_dense", bf_recipe_block_dense},
     {"block_butterfly", bf_recipe_block_butterfly},
 };
@@ -34,8 +39,11 @@ static const struct {
 double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,
                     const int64_t *index) {
     int64_t flat = 0;
-    for (unsigned a = 0; a < view->rank; a++)
+    for (unsigned a = 0; a < view->rank; a++) {
+        if (index[a] < 0 || index[a] >= view->extent[a])
+            return 0;
         flat = flat * tensor->dims[a] + view->begin[a] + index[a];
+    }
     return bf_weight_read(tensor, flat);
 }
 

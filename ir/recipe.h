@@ -19,7 +19,7 @@ bf_recipe_function bf_recipe_rows;      /* ir/recipe_rows.c */
 bf_recipe_function bf_recipe_attention; /* ir/recipe_attention.c */
 bf_recipe_function bf_recipe_block_dense, bf_recipe_block_butterfly; /* ir/recipe_blocks.c */
 
-/* Element of a view of a parameter, by indices of the view. */
+/* Element of a view of a parameter, by indices of the view; 0 outside of it. */
 double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,
                     const int64_t *index);
 

@@ -24,8 +24,8 @@ static void pack_chunk(const struct packing *p, int64_t first_o, int64_t set, ui
         int64_t o = first_o + u, k0 = set * p->chunk;
         out[u] = weight_of(p, o, k0);
         if (p->bias && set == 0 && o < p->bias->extent[0])
-            out[p->unroll + u] = bf_half_from_double(p->bias_scale *
-                                                     bf_view_read(p->bias_data, p->bias, &o));
+            out[p->unroll + u] =
+                bf_half_from_double(p->bias_scale * bf_view_read(p->bias_data, p->bias, &o));
         for (int64_t k = 1; k < p->chunk; k++)
             out[p->lanes + (k - 1) * p->unroll + u] = weight_of(p, o, k0 + k);
     }
@@ -33,13 +33,18 @@ static void pack_chunk(const struct packing *p, int64_t first_o, int64_t set, ui
 
 bool bf_recipe_dense(const struct bf_map *map, const struct bf_recipe *recipe,
                      const struct bf_weights *weights, uint16_t *out, struct bf_diags *diags) {
-    (void)diags;
     const struct bf_plan *plan = map->plans.data[recipe->plan];
     const struct bf_kernel_param *bias = bf_kernel_find_param(plan->kernel, "bias");
     struct packing p = {.weight = &bf_kernel_find_param(plan->kernel, "weight")->view,
                         .unroll = bf_plan_int(plan, "unroll"),
                         .chunk = bf_plan_int(plan, "chunk"),
                         .lanes = map->machine.lanes};
+    int64_t most = map->machine.lanes * recipe->words;
+    if (p.unroll < 1 || 2 * p.unroll > p.lanes || p.chunk < 1 || p.chunk > most ||
+        p.lanes + (p.chunk - 1) * p.unroll > most || bf_plan_int(plan, "first_output") < 0)
+        return bf_diag_error(diags, plan->kernel->loc,
+                             "map: plan %s (%s): its recipe is not of the size of its weights",
+                             plan->name, plan->kernel->what);
     p.bias_scale = bf_power_of_two(-(int)bf_ints_get(&plan->kernel->attrs, "exponent"));
     p.weight_data = bf_weights_find(weights, p.weight->param->name);
     if (bias) {

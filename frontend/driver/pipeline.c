@@ -151,8 +151,8 @@ static const struct pass {
     {{"rewrite", "values of weights may change the form of a kernel", "poly", true},
      BF_LEVEL_POLY,
      run_rewrite},
-    {{"slice", "activations that exceed the scratchpad are cut, kernels run a slice at a time", "poly",
-      false},
+    {{"slice", "activations that exceed the scratchpad are cut, kernels run a slice at a time",
+      "poly", false},
      BF_LEVEL_POLY,
      run_slice},
     {{"divide", "kernels become parts that fit the array", "map", false}, BF_LEVEL_MAP, run_divide},
@@ -369,10 +369,8 @@ static bool run_pass(struct bf_compilation *c, int number) {
     return dump(c, number + 1, pass);
 }
 
-bool bf_run_passes(struct bf_compilation *c) {
+static bool run_what_is_left(struct bf_compilation *c) {
     enum bf_level target = target_of(c->options);
-    if (c->level == BF_LEVEL_MAP && !after_is_right(c))
-        return false;
     for (int i = first_pass(c->level, c->map ? c->map->after : ""); i < PASS_COUNT; i++) {
         if (passes[i].to > target || !wanted(c->options, &passes[i].info))
             continue;
@@ -382,6 +380,29 @@ bool bf_run_passes(struct bf_compilation *c) {
             return false;
     }
     return true;
+}
+
+/* A poly or map that was read may lack numbers that the passes of this bfcc put there. */
+static bool resume(struct bf_compilation *c) {
+    struct bf_ints_guard guard;
+    bf_ints_set_guard(&guard);
+    bool ok = false;
+    if (setjmp(guard.target) == 0)
+        ok = run_what_is_left(c);
+    else
+        bf_diag_error(
+            c->diags, (struct bf_loc){0},
+            "the text is not complete: there is no number '%s' where one must be; another "
+            "version of bfcc made it, or it was changed",
+            guard.missing);
+    bf_ints_set_guard(NULL);
+    return ok;
+}
+
+bool bf_run_passes(struct bf_compilation *c) {
+    if (c->level < BF_LEVEL_POLY)
+        return run_what_is_left(c);
+    return (!c->map || after_is_right(c)) && resume(c);
 }
 
 void bf_pass_plan_print(const struct bf_options *options, enum bf_level level, FILE *out) {

@@ -374,6 +374,8 @@ static bool complete(struct verify *v) {
 }
 
 bool bf_stages_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    if (!bf_stages_check(map, plan, diags))
+        return false;
     struct verify v = {.map = map,
                        .plan = plan,
                        .diags = diags,
