@@ -8,12 +8,16 @@
  */
 #include "passes/array/rows.h"
 
+/* Resources of an instruction: what it reads as A, B, C, and writes. */
+enum { READ_A, READ_B, READ_C, WRITE_ACC, WRITE_WORD, RESOURCES };
+
 struct graph {
     const struct bf_machine *machine;
-    const struct bf_rows_pass *pass;
-    const struct bf_rows_slot *slots;
     int count;
-    int8_t wait[BF_MAX_BODY][BF_MAX_BODY]; /* cycles from i to a later j; 0: none */
+    bool special[BF_MAX_BODY];
+    int resource[BF_MAX_BODY][RESOURCES];
+    int latency[BF_MAX_BODY][2];           /* of its accumulator, of its word */
+    int8_t wait[BF_MAX_BODY][BF_MAX_BODY]; /* cycles from i to j, if j comes after i; 0: none */
     int height[BF_MAX_BODY];
 };
 
@@ -33,57 +37,56 @@ static int resource(const struct bf_rows_pass *pass, struct bf_rows_operand o, i
     return (int)o.place * 1024 + o.index * 32 + u;
 }
 
-static bool reads(const struct graph *g, int i, int resource_id) {
-    const struct bf_rows_ins *ins = g->slots[i].ins;
-    struct bf_rows_operand operands[] = {ins->a, ins->b, ins->c};
-    for (int k = 0; k < 3; k++)
-        if (resource(g->pass, operands[k], g->slots[i].u) == resource_id)
-            return true;
-    return false;
-}
-
-static int latency(const struct graph *g, int i, bool word) {
-    if (bf_cal_special(g->slots[i].ins->op))
-        return (int)g->machine->special_latency;
-    return (int)g->machine->fma_latency + (word ? 2 : 0);
-}
-
 static int most(int a, int b) {
     return a > b ? a : b;
 }
 
-/* Cycles that instruction j must come after instruction i, which is before it in the code. */
+static bool reads(const int *resources, int resource_id) {
+    return resources[READ_A] == resource_id || resources[READ_B] == resource_id ||
+           resources[READ_C] == resource_id;
+}
+
+/* Cycles that instruction j must come after instruction i, if it is later. */
 static int wait_of(const struct graph *g, int i, int j) {
+    const int *from = g->resource[i], *to = g->resource[j];
     int wait = 0;
     for (int word = 0; word < 2; word++) {
-        const struct bf_rows_ins *from = g->slots[i].ins, *to = g->slots[j].ins;
-        int written = resource(g->pass, word ? from->word : from->acc, g->slots[i].u);
-        int later = resource(g->pass, word ? to->word : to->acc, g->slots[j].u);
-        if (written >= 0 && reads(g, j, written))
-            wait = most(wait, latency(g, i, word));
+        int written = from[WRITE_ACC + word], later = to[WRITE_ACC + word];
+        if (written >= 0 && reads(to, written))
+            wait = most(wait, g->latency[i][word]);
         if (written >= 0 && written == later)
-            wait = most(wait, most(1, latency(g, i, word) - latency(g, j, word) + 1));
-        if (later >= 0 && reads(g, i, later))
+            wait = most(wait, most(1, g->latency[i][word] - g->latency[j][word] + 1));
+        if (later >= 0 && reads(from, later))
             wait = most(wait, 1);
     }
     return wait;
 }
 
-static void build(struct graph *g) {
-    for (int j = 0; j < g->count; j++)
-        for (int i = 0; i < j; i++)
-            g->wait[i][j] = (int8_t)wait_of(g, i, j);
+static void build(struct graph *g, const struct bf_rows_pass *pass,
+                  const struct bf_rows_slot *slots) {
+    int fma = (int)g->machine->fma_latency;
+    for (int i = 0; i < g->count; i++) {
+        const struct bf_rows_ins *ins = slots[i].ins;
+        const struct bf_rows_operand operands[] = {ins->a, ins->b, ins->c, ins->acc, ins->word};
+        for (int k = 0; k < RESOURCES; k++)
+            g->resource[i][k] = resource(pass, operands[k], slots[i].u);
+        g->special[i] = bf_cal_special(ins->op);
+        g->latency[i][0] = g->special[i] ? (int)g->machine->special_latency : fma;
+        g->latency[i][1] = fma + 2;
+    }
     for (int i = g->count - 1; i >= 0; i--) {
         g->height[i] = 0;
-        for (int j = i + 1; j < g->count; j++)
-            if (g->wait[i][j])
+        for (int j = 0; j < g->count; j++) {
+            g->wait[i][j] = (int8_t)wait_of(g, i, j);
+            if (j > i && g->wait[i][j])
                 g->height[i] = most(g->height[i], g->wait[i][j] + g->height[j]);
+        }
     }
 }
 
 /* First cycle in which j can issue; INT_MAX while a predecessor has not. */
 static int earliest(const struct graph *g, int j, const int *issued, int special_free) {
-    int at = bf_cal_special(g->slots[j].ins->op) ? special_free : 0;
+    int at = g->special[j] ? special_free : 0;
     for (int i = 0; i < j; i++) {
         if (!g->wait[i][j])
             continue;
@@ -112,7 +115,7 @@ static void schedule(const struct graph *g, int *order) {
         }
         issued[best] = best_at;
         now = best_at + 1;
-        if (bf_cal_special(g->slots[best].ins->op))
+        if (g->special[best])
             special_free = best_at + (int)g->machine->special_interval;
         order[n] = best;
     }
@@ -131,9 +134,9 @@ static int cycles(const struct graph *g, const int *order) {
                 if (m < n && i < j && g->wait[i][j])
                     at = most(at, issued[i] + g->wait[i][j]);
                 else if (m >= n && trip > 0)
-                    at = most(at, last[i] + wait_of(g, i, j));
+                    at = most(at, last[i] + g->wait[i][j]);
             }
-            if (bf_cal_special(g->slots[j].ins->op)) {
+            if (g->special[j]) {
                 at = most(at, special_free);
                 special_free = at + (int)g->machine->special_interval;
             }
@@ -148,10 +151,10 @@ static int cycles(const struct graph *g, const int *order) {
 
 int bf_rows_order(const struct bf_machine *machine, const struct bf_rows_pass *pass,
                   struct bf_rows_slot *slots, int count) {
-    struct graph g = {.machine = machine, .pass = pass, .slots = slots, .count = count};
+    struct graph g = {.machine = machine, .count = count};
     struct bf_rows_slot sorted[BF_MAX_BODY];
     int order[BF_MAX_BODY];
-    build(&g);
+    build(&g, pass, slots);
     schedule(&g, order);
     int length = cycles(&g, order);
     for (int n = 0; n < count; n++)

@@ -185,6 +185,9 @@ static void try_cut(const struct bf_machine *machine, struct bf_rows_pass *pass,
             if (accs > (int)machine->accumulators || unroll % parts ||
                 (cut->stages > 1 && (cut->stages + 1) * unroll * cut->count > budget))
                 continue;
+            /* no body takes fewer cycles than it has instructions */
+            if (best->cycles && (int64_t)cut->count * 840 >= best->cycles)
+                continue;
             pass->parts = parts;
             int length =
                 bf_rows_slots(cut->items, cut->count, 0, cut->stages - 1, true, unroll, slots);
