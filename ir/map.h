@@ -24,14 +24,17 @@ enum bf_where {
     BF_AT_LOCAL, /* stride `position` in the words of the region */
 };
 struct bf_layout_digit {
-    int digit;      /* index in kernel->digits */
+    int digit; /* index in kernel->digits */
     enum bf_where where;
     int64_t position;
 };
 /* The layout of the arrays between statements first .. last (inclusive; statement indices). */
 struct bf_layout {
     int first, last;
-    struct { struct bf_layout_digit *data; size_t count, capacity; } digits;
+    struct {
+        struct bf_layout_digit *data;
+        size_t count, capacity;
+    } digits;
 };
 
 /* A range of data RAM words of every PE; with `relative`, in the context of each iteration. */
@@ -44,61 +47,80 @@ struct bf_region {
 /* Which block of the emitted code computes (moves) what: the truth that verify reads the bodies
  * against. */
 struct bf_block_note {
-    int id;            /* block id in the plan's kernel */
-    int stmt;          /* statement it executes; -1 for FLOW */
-    int layout;        /* layout its reads are in; FLOW: source layout, destination is layout + 1 */
+    int id;     /* block id in the plan's kernel */
+    int stmt;   /* statement it executes; -1 for FLOW */
+    int layout; /* layout its reads are in; FLOW: source layout, destination is layout + 1 */
     const char *from, *to; /* regions read and written; "" for the scratchpad */
 };
 
 /* How weight words are made from named tensors, when encoding: no values in the map. The words of
  * set s and PE p begin at (s x pes + p) x words of the area; a shared set has pes = 1. */
 struct bf_recipe {
-    const char *kind;   /* "butterfly", "twiddle", "dense", "rows", "tensor": ir/recipe.c's table */
-    int plan;           /* whose layouts and ints it follows; -1: a tensor as it is */
-    const char *name;   /* of the plan or the tensor: the symbol of its words */
+    const char *kind; /* "butterfly", "twiddle", "dense", "rows", "tensor": ir/recipe.c's table */
+    int plan;         /* whose layouts and ints it follows; -1: a tensor as it is */
+    const char *name; /* of the plan or the tensor: the symbol of its words */
     struct bf_param_view view; /* "tensor": row-major elements */
     int64_t sets, pes, words;
-    uint64_t rodata;    /* byte offset of the area in rodata; place decides it */
+    uint64_t rodata; /* byte offset of the area in rodata; place decides it */
     unsigned index;
 };
 
 struct bf_plan {
-    const char *name;           /* "k3", or "k3.1" for its second part */
+    const char *name; /* "k3", or "k3.1" for its second part */
     struct bf_poly_kernel *kernel;
-    int part;                   /* 0 .. */
-    int first, last;            /* statements of the kernel that this part runs */
+    int part;        /* 0 .. */
+    int first, last; /* statements of the kernel that this part runs */
     /* tile, partition: family-specific numbers, each explained where the family's file sets it. */
     struct bf_ints ints;
-    struct { struct bf_layout *data; size_t count, capacity; } layouts;
+    struct {
+        struct bf_layout *data;
+        size_t count, capacity;
+    } layouts;
     /* stream */
     int64_t window, context_base, context_size;
-    struct { struct bf_region *data; size_t count, capacity; } regions;
-    /* place: the part's operands in the scratchpad; temporaries that divide added are buffers too. */
-    struct { struct bf_operand *data; size_t count, capacity; } inputs, outputs;
-    int recipe;                 /* weights of this plan, -1 if none */
-    int64_t weight_spm;         /* scratchpad word of its weight area, -1 if none */
+    struct {
+        struct bf_region *data;
+        size_t count, capacity;
+    } regions;
+    /* place: the part's operands in the scratchpad; temporaries that divide added are buffers too.
+     */
+    struct {
+        struct bf_operand *data;
+        size_t count, capacity;
+    } inputs, outputs;
+    int recipe;         /* weights of this plan, -1 if none */
+    int64_t weight_spm; /* scratchpad word of its weight area, -1 if none */
     /* schedule */
-    int code;                   /* index in program->kernels, -1 for a COPY */
-    int launch;                 /* index in program->launches, -1 for a COPY */
-    struct { struct bf_block_note *data; size_t count, capacity; } notes;
+    int code;   /* index in program->kernels, -1 for a COPY */
+    int launch; /* index in program->launches, -1 for a COPY */
+    struct {
+        struct bf_block_note *data;
+        size_t count, capacity;
+    } notes;
     unsigned index;
 };
 
-/* Where a buffer lies in the scratchpad: V x V tiles, width columns (multiple of V); row r of sample s
- * is buffer row s x pitch + r. pitch is rows rounded up to V, or 1 when rows is 1. */
+/* Where a buffer lies in the scratchpad: V x V tiles, width columns (multiple of V); row r of
+ * sample s is buffer row s x pitch + r. pitch is rows rounded up to V, or 1 when rows is 1. */
 struct bf_place_of_buffer {
-    int64_t spm;    /* first word, -1: not in the scratchpad */
+    int64_t spm;                  /* first word, -1: not in the scratchpad */
     int64_t width, pitch, height; /* height: all rows, multiple of V */
-    int first, last; /* plans between which it is alive */
+    int first, last;              /* plans between which it is alive */
 };
 
 struct bf_map {
-    struct bf_poly *poly;       /* owned */
-    const char *after;          /* the last pass that ran, "" before the first */
+    struct bf_poly *poly; /* owned */
+    const char *after;    /* the last pass that ran, "" before the first */
     struct bf_machine machine;
     struct bf_arena arena;
-    struct { struct bf_plan **data; size_t count, capacity; } plans; /* order of execution */
-    struct { struct bf_recipe *data; size_t count, capacity; } recipes;
+    struct {
+        struct bf_plan **data;
+        size_t count, capacity;
+    } plans; /* order of execution */
+    struct {
+        struct bf_recipe *data;
+        size_t count, capacity;
+    } recipes;
     struct bf_place_of_buffer *places; /* [poly->buffers.count], from `tile` on */
     int64_t zero_spm, one_spm;  /* a V x V tile of zeros and one of ones, filled at the start */
     struct bf_program *program; /* owned; rodata is NULL until encoding */
@@ -154,16 +176,16 @@ struct bf_descriptor bf_descriptor_new(enum bf_unit unit);
 /* Turns strides of three loop levels (level 0 innermost) into the deltas that descriptors hold. */
 void bf_deltas(const uint16_t trips[3], const int64_t strides[3], int64_t deltas[3]);
 uint64_t bf_all_pes(const struct bf_machine *machine);
-/* Whether a single weight set may span both halves: if a lane address (11 bits) reaches them; and how
- * many lanes such a set has then, else one half. */
+/* Whether a single weight set may span both halves: if a lane address (11 bits) reaches them; and
+ * how many lanes such a set has then, else one half. */
 bool bf_one_weight_set(const struct bf_machine *machine);
 int64_t bf_weight_set_lanes(const struct bf_machine *machine);
 
 /* ---- text and verification ---- */
 
 void bf_map_print(const struct bf_map *map, struct bf_text *text);
-/* What passes and checks may rely on: plans, operands, layouts, regions, places and indices, as far as
- * the passes up to map->after have filled them. */
+/* What passes and checks may rely on: plans, operands, layouts, regions, places and indices, as far
+ * as the passes up to map->after have filled them. */
 bool bf_map_verify(const struct bf_map *map, struct bf_diags *diags);
 /* The machine comes from the text's program. NULL with errors. */
 struct bf_map *bf_map_parse(const char *text, size_t size, uint32_t file, struct bf_diags *diags);

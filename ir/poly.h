@@ -31,20 +31,21 @@ enum bf_buffer_kind {
 };
 
 /* samples x rows x cols fp16 elements, for all samples of the batch (samples = 1 for a PARAM, which
- * every sample shares). A tensor of one sample [.., r, c] has rows = r, cols = c and its leading axes
- * as further samples; [c] has rows = 1. A complex tensor is two buffers. */
+ * every sample shares). A tensor of one sample [.., r, c] has rows = r, cols = c and its leading
+ * axes as further samples; [c] has rows = 1. A complex tensor is two buffers. */
 struct bf_buffer {
-    const char *name;     /* unique: the tensor's name, "v12" for the value of operator 12, "v12.im" */
+    const char *name; /* unique: the tensor's name, "v12" for the value of operator 12, "v12.im" */
     enum bf_buffer_kind kind;
-    enum bf_dtype dtype;  /* as declared; u8 masks are fp16 0 or 1, i32 ids are read by COPY kernels only */
+    enum bf_dtype
+        dtype; /* as declared; u8 masks are fp16 0 or 1, i32 ids are read by COPY kernels only */
     int64_t samples, rows, cols;
-    int exponent;         /* true value = stored value x 2^exponent */
-    const char *tensor;   /* INPUT, OUTPUT: network name; the elements of a sample begin at */
-    int64_t origin;       /* element `origin` of its tensor and lie row-major, row after row */
+    int exponent;              /* true value = stored value x 2^exponent */
+    const char *tensor;        /* INPUT, OUTPUT: network name; the elements of a sample begin at */
+    int64_t origin;            /* element `origin` of its tensor and lie row-major, row after row */
     struct bf_param_view view; /* PARAM: rank 1 or 2 */
-    bool in_dram;         /* never whole in the scratchpad: only COPY kernels touch it */
+    bool in_dram;              /* never whole in the scratchpad: only COPY kernels touch it */
     struct bf_loc loc;
-    unsigned index;       /* in poly->buffers */
+    unsigned index; /* in poly->buffers */
 };
 
 /* A rectangle of a buffer, the same in every sample. */
@@ -56,15 +57,28 @@ struct bf_operand {
 /* ---- expressions of pointwise and row kernels ---- */
 
 enum bf_expr_kind {
-    BF_EXPR_ARG,    /* element of inputs[index], broadcast along axes where that operand has extent 1 */
-    BF_EXPR_PARAM,  /* element of params[index], a vector along the columns */
-    BF_EXPR_ROW,    /* result of step `index` (a reduction or a row scalar) */
-    BF_EXPR_CONST,  /* value */
-    BF_EXPR_ADD, BF_EXPR_SUB, BF_EXPR_MUL, BF_EXPR_MAX, /* two operands */
-    BF_EXPR_NEG, BF_EXPR_EXP2, BF_EXPR_RCP, BF_EXPR_RSQRT, BF_EXPR_ABS, /* one operand */
+    BF_EXPR_ARG,   /* element of inputs[index], broadcast along axes where that operand has extent 1
+                    */
+    BF_EXPR_PARAM, /* element of params[index], a vector along the columns */
+    BF_EXPR_ROW,   /* result of step `index` (a reduction or a row scalar) */
+    BF_EXPR_CONST, /* value */
+    BF_EXPR_ADD,
+    BF_EXPR_SUB,
+    BF_EXPR_MUL,
+    BF_EXPR_MAX, /* two operands */
+    BF_EXPR_NEG,
+    BF_EXPR_EXP2,
+    BF_EXPR_RCP,
+    BF_EXPR_RSQRT,
+    BF_EXPR_ABS,    /* one operand */
     BF_EXPR_SELECT, /* a >= 0 ? b : c */
     BF_EXPR_SHIFT,  /* a x 2^index */
-    BF_EXPR_GELU, BF_EXPR_GELU_TANH, BF_EXPR_RELU, BF_EXPR_SILU, BF_EXPR_TANH, BF_EXPR_SIGMOID,
+    BF_EXPR_GELU,
+    BF_EXPR_GELU_TANH,
+    BF_EXPR_RELU,
+    BF_EXPR_SILU,
+    BF_EXPR_TANH,
+    BF_EXPR_SIGMOID,
 };
 struct bf_expr {
     enum bf_expr_kind kind;
@@ -74,10 +88,10 @@ struct bf_expr {
 };
 
 enum bf_step_kind {
-    BF_STEP_SUM,  /* over the reduced axis, of expr; f32, in order of the columns (rows) */
+    BF_STEP_SUM, /* over the reduced axis, of expr; f32, in order of the columns (rows) */
     BF_STEP_MAX,
-    BF_STEP_ROW,  /* expr of earlier steps and constants: once a row (column) */
-    BF_STEP_MAP,  /* outputs[index] = expr, one rounding */
+    BF_STEP_ROW,    /* expr of earlier steps and constants: once a row (column) */
+    BF_STEP_MAP,    /* outputs[index] = expr, one rounding */
     BF_STEP_ROWMAP, /* outputs[index] (extent 1 along the reduced axis) = expr of earlier steps */
 };
 struct bf_step {
@@ -90,7 +104,7 @@ struct bf_step {
 
 /* In the order of a tuple: "s" (samples), "t" (rows), then "d9" .. "d0". */
 struct bf_digit {
-    const char *name;  /* the index is the sum of weight x digit */
+    const char *name; /* the index is the sum of weight x digit */
     int64_t radix;
     int64_t weight;     /* in the operands that are read */
     int64_t out_weight; /* in those written: other than weight where an FFT reverses its digits */
@@ -110,43 +124,48 @@ enum bf_stmt_kind {
 enum bf_role { BF_READ, BF_WRITE };
 struct bf_access {
     enum bf_role role;
-    const char *array;     /* SSA array "X3" inside the kernel, "W3" weights; at the boundary "in0",
-                              "out1": an operand's buffer (bf_is_boundary) */
-    int operand;           /* which operand of the statement: e of a pair, 0.. */
-    isl_map *map;          /* domain -> array element; one basic map */
+    const char *array; /* SSA array "X3" inside the kernel, "W3" weights; at the boundary "in0",
+                          "out1": an operand's buffer (bf_is_boundary) */
+    int operand;       /* which operand of the statement: e of a pair, 0.. */
+    isl_map *map;      /* domain -> array element; one basic map */
 };
 struct bf_stmt {
-    const char *name;      /* "B3" */
+    const char *name; /* "B3" */
     enum bf_stmt_kind kind;
-    int digit;             /* acted digit (index in digits), -1 if none */
-    int block, stage;      /* BPMM: twiddle[stack][block][stage] */
-    int shift;             /* results are multiplied by 2^-shift before they are stored */
-    int step;              /* POINT, REDUCE, ROW: index in steps */
+    int digit;        /* acted digit (index in digits), -1 if none */
+    int block, stage; /* BPMM: twiddle[stack][block][stage] */
+    int shift;        /* results are multiplied by 2^-shift before they are stored */
+    int step;         /* POINT, REDUCE, ROW: index in steps */
     isl_set *domain;
-    struct { struct bf_access *data; size_t count, capacity; } accesses;
+    struct {
+        struct bf_access *data;
+        size_t count, capacity;
+    } accesses;
     struct bf_loc loc;
 };
 struct bf_dep {
-    int from, to;          /* statement indices */
+    int from, to; /* statement indices */
     const char *array;
-    isl_map *map;          /* instance of `from` -> instance of `to` */
+    isl_map *map; /* instance of `from` -> instance of `to` */
 };
 
 /* ---- kernels ---- */
 
 enum bf_kernel_kind {
-    BF_KERNEL_BUTTERFLY, /* inputs: x; params: twiddle, bias?; attrs n, stacks, blocks, increasing */
+    BF_KERNEL_BUTTERFLY, /* inputs: x; params: twiddle, bias?; attrs n, stacks, blocks, increasing
+                          */
     BF_KERNEL_FFT,       /* inputs: re, im?; outputs: re?, im?; attrs n, inverse */
     BF_KERNEL_DENSE,     /* inputs: x; params: weight, bias? */
-    BF_KERNEL_ROWS,      /* inputs, params, steps: pointwise operators and reductions along one axis */
-    BF_KERNEL_ATTENTION, /* inputs: q, k, v, mask?; attrs heads, kv_heads, causal, window (-1: none) */
-    /* inputs: x; params: weight [blocks, out, in], bias?; attr blocks: output o of block b is column
-     * o x blocks + b */
+    BF_KERNEL_ROWS, /* inputs, params, steps: pointwise operators and reductions along one axis */
+    BF_KERNEL_ATTENTION, /* inputs: q, k, v, mask?; attrs heads, kv_heads, causal, window (-1: none)
+                          */
+    /* inputs: x; params: weight [blocks, out, in], bias?; attr blocks: output o of block b is
+     * column o x blocks + b */
     BF_KERNEL_BLOCK_DENSE,
     /* inputs: x; params: twiddle [out tiles, in tiles, 1, ..], bias?; attrs tile, increasing */
     BF_KERNEL_BLOCK_BUTTERFLY,
     BF_KERNEL_TRANSPOSE, /* inputs: x; outputs: rows and columns of x swapped, sample by sample */
-    BF_KERNEL_COPY,      /* by DMA alone: inputs: ids, params: table (gather), or one input (copy) */
+    BF_KERNEL_COPY, /* by DMA alone: inputs: ids, params: table (gather), or one input (copy) */
 };
 
 /* Along which axis of its operands the lanes of the array lie: independent rows or independent
@@ -177,38 +196,73 @@ struct bf_kernel_param {
 };
 
 struct bf_poly_kernel {
-    const char *name;   /* "k3" */
-    const char *what;   /* "encoder.0.ffn.fc1 butterfly" */
+    const char *name; /* "k3" */
+    const char *what; /* "encoder.0.ffn.fc1 butterfly" */
     enum bf_kernel_kind kind;
     enum bf_lane_axis lanes;
-    struct { struct bf_operand *data; size_t count, capacity; } inputs, outputs;
-    struct { struct bf_kernel_param *data; size_t count, capacity; } params;
+    struct {
+        struct bf_operand *data;
+        size_t count, capacity;
+    } inputs, outputs;
+    struct {
+        struct bf_kernel_param *data;
+        size_t count, capacity;
+    } params;
     struct bf_ints attrs;
-    struct { struct bf_step *data; size_t count, capacity; } steps;
-    struct { struct bf_digit *data; size_t count, capacity; } digits;
-    struct { struct bf_stmt *data; size_t count, capacity; } stmts;
-    struct { struct bf_dep *data; size_t count, capacity; } deps;
+    struct {
+        struct bf_step *data;
+        size_t count, capacity;
+    } steps;
+    struct {
+        struct bf_digit *data;
+        size_t count, capacity;
+    } digits;
+    struct {
+        struct bf_stmt *data;
+        size_t count, capacity;
+    } stmts;
+    struct {
+        struct bf_dep *data;
+        size_t count, capacity;
+    } deps;
     struct bf_loc loc;
     unsigned index;
-    bool shared; /* digits, statements and dependences are those of an earlier kernel of its shape */
+    bool
+        shared; /* digits, statements and dependences are those of an earlier kernel of its shape */
 };
 
 struct bf_poly {
     struct bf_arena arena;
     isl_ctx *isl;
-    const char *name;              /* of the network */
+    const char *name; /* of the network */
     struct bf_header header;
     /* All parameters of the net, in its order. */
-    struct { struct bf_param **data; size_t count, capacity; } params;
-    struct { struct bf_buffer **data; size_t count, capacity; } buffers;
-    struct { struct bf_poly_kernel **data; size_t count, capacity; } kernels; /* order of execution */
+    struct {
+        struct bf_param **data;
+        size_t count, capacity;
+    } params;
+    struct {
+        struct bf_buffer **data;
+        size_t count, capacity;
+    } buffers;
+    struct {
+        struct bf_poly_kernel **data;
+        size_t count, capacity;
+    } kernels; /* order of execution */
     /* Network inputs and outputs as declared, in order: name, dtype, shape of one sample. */
-    struct { struct bf_poly_tensor { const char *name; bool output; struct bf_type type; } *data;
-             size_t count, capacity; } tensors;
+    struct {
+        struct bf_poly_tensor {
+            const char *name;
+            bool output;
+            struct bf_type type;
+        } *data;
+        size_t count, capacity;
+    } tensors;
 };
 
 struct bf_poly *bf_poly_create(const char *name);
-void bf_poly_free(struct bf_poly *poly); /* NULL is fine; frees the isl context: a leak aborts tests */
+void bf_poly_free(
+    struct bf_poly *poly); /* NULL is fine; frees the isl context: a leak aborts tests */
 /* Copies a header, and a view whose parameter becomes one of poly->params, into poly's arena. */
 void bf_poly_set_header(struct bf_poly *poly, const struct bf_header *header);
 struct bf_param *bf_poly_param(struct bf_poly *poly, const struct bf_param *param);
@@ -238,13 +292,13 @@ void bf_poly_add_access(struct bf_poly *poly, struct bf_poly_kernel *kernel, str
 /* An access to a linear buffer: array[sample, row, column], where row and column are the origin of
  * the operand plus the sum of weight x digit over row_mask and column_mask, guarded by the
  * operand's rows and cols. `sample` is the digit that counts samples, -1: sample 0 (a PARAM). */
-void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
-                          struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
-                          int sample, uint64_t row_mask, uint64_t column_mask);
+void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel, struct bf_stmt *stmt,
+                          enum bf_role role, const struct bf_operand *operand, int sample,
+                          uint64_t row_mask, uint64_t column_mask);
 /* Whether an access goes to a buffer. */
 bool bf_is_boundary(const char *array);
-/* If an earlier kernel has the same shape (kind, attributes, operands, steps), takes over its digits,
- * statements and dependences. For builders, before they make their own. */
+/* If an earlier kernel has the same shape (kind, attributes, operands, steps), takes over its
+ * digits, statements and dependences. For builders, before they make their own. */
 bool bf_poly_share_structure(struct bf_poly *poly, struct bf_poly_kernel *kernel);
 /* Fills kernel->deps: W . R^-1 for every array of the kernel that is written and read in it. */
 void bf_poly_compute_deps(struct bf_poly *poly, struct bf_poly_kernel *kernel);

@@ -6,8 +6,8 @@
 static const char *const bf_buffer_words[] = {"input", "output", "param", "temp"};
 /* enum bf_kernel_kind */
 static const char *const bf_kernel_words[] = {
-    "butterfly",   "fft",             "dense",     "rows", "attention",
-    "block_dense", "block_butterfly", "transpose", "copy"};
+    "butterfly",       "fft",       "dense", "rows", "attention", "block_dense",
+    "block_butterfly", "transpose", "copy"};
 /* enum bf_lane_axis */
 static const char *const bf_lane_words[] = {"rows", "cols"};
 /* enum bf_stmt_kind */
@@ -19,9 +19,9 @@ static const char *const bf_step_words[] = {"sum", "max", "row", "map", "rowmap"
 static const char *const bf_role_words[] = {"read", "write"};
 /* enum bf_expr_kind */
 static const char *const bf_expr_words[] = {
-    "arg", "param", "row",   "const", "add",    "sub",   "mul",  "max",       "neg",  "exp2",
-    "rcp", "rsqrt", "abs",   "select", "shift", "gelu",  "gelu_tanh", "relu", "silu", "tanh",
-    "sigmoid"};
+    "arg",   "param", "row",       "const", "add",   "sub",  "mul",
+    "max",   "neg",   "exp2",      "rcp",   "rsqrt", "abs",  "select",
+    "shift", "gelu",  "gelu_tanh", "relu",  "silu",  "tanh", "sigmoid"};
 
 #define BF_WORDS(words) ((int)(sizeof(words) / sizeof *(words)))
 

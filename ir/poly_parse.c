@@ -71,8 +71,7 @@ static bool parse_tensor(struct bf_reader *r, struct bf_poly *poly) {
 static bool parse_param(struct bf_reader *r, struct bf_poly *poly) {
     struct bf_param param = {.name = bf_reader_string(r)};
     if (!param.name || !bf_type_parse(r, &param.type) || !bf_reader_expect(r, "owner") ||
-        !(param.owner = bf_reader_string(r)) ||
-        !bf_header_parse_loc(r, &poly->header, &param.loc))
+        !(param.owner = bf_reader_string(r)) || !bf_header_parse_loc(r, &poly->header, &param.loc))
         return false;
     bf_poly_param(poly, &param);
     return true;
@@ -105,8 +104,7 @@ static bool parse_buffer(struct bf_reader *r, struct bf_poly *poly) {
     return bf_header_parse_loc(r, &poly->header, &buffer->loc);
 }
 
-bool bf_operand_parse(struct bf_reader *r, const struct bf_poly *poly,
-                      struct bf_operand *operand) {
+bool bf_operand_parse(struct bf_reader *r, const struct bf_poly *poly, struct bf_operand *operand) {
     const char *name = bf_reader_string(r);
     if (!name)
         return false;

@@ -180,15 +180,15 @@ static __isl_give isl_map *as_read(struct bf_poly *poly, __isl_take isl_map *map
     return read;
 }
 
-void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel,
-                          struct bf_stmt *stmt, enum bf_role role, const struct bf_operand *operand,
-                          int sample, uint64_t row_mask, uint64_t column_mask) {
+void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel, struct bf_stmt *stmt,
+                          enum bf_role role, const struct bf_operand *operand, int sample,
+                          uint64_t row_mask, uint64_t column_mask) {
     uint64_t own = stmt_mask(kernel, stmt);
     const char *array = boundary_name(poly, kernel, role, operand);
     isl_space *range = isl_space_set_alloc(poly->isl, 0, 3);
     range = isl_space_set_tuple_name(range, isl_dim_set, array);
-    isl_map *map = isl_map_from_domain_and_range(isl_set_copy(stmt->domain),
-                                                 isl_set_universe(range));
+    isl_map *map =
+        isl_map_from_domain_and_range(isl_set_copy(stmt->domain), isl_set_universe(range));
     if (sample >= 0 && has(own, (size_t)sample))
         map = isl_map_equate(map, isl_dim_in, position(own, sample), isl_dim_out, 0);
     else

@@ -1,5 +1,5 @@
-/* recipe.h - evaluating weight recipes: named tensors in, fp16 words of weight areas out. Each family
- * of kernels has one evaluator, the only code that knows how its schedule packs weights. */
+/* recipe.h - evaluating weight recipes: named tensors in, fp16 words of weight areas out. Each
+ * family of kernels has one evaluator, the only code that knows how its schedule packs weights. */
 #ifndef BF_RECIPE_H
 #define BF_RECIPE_H
 
@@ -12,11 +12,11 @@ typedef bool bf_recipe_function(const struct bf_map *map, const struct bf_recipe
                                 const struct bf_weights *weights, uint16_t *out,
                                 struct bf_diags *diags);
 
-bf_recipe_function bf_recipe_butterfly; /* ir/recipe_butterfly.c */
-bf_recipe_function bf_recipe_twiddle;   /* ir/recipe_twiddle.c */
-bf_recipe_function bf_recipe_dense;     /* ir/recipe_dense.c */
-bf_recipe_function bf_recipe_rows;      /* ir/recipe_rows.c */
-bf_recipe_function bf_recipe_attention; /* ir/recipe_attention.c */
+bf_recipe_function bf_recipe_butterfly;                              /* ir/recipe_butterfly.c */
+bf_recipe_function bf_recipe_twiddle;                                /* ir/recipe_twiddle.c */
+bf_recipe_function bf_recipe_dense;                                  /* ir/recipe_dense.c */
+bf_recipe_function bf_recipe_rows;                                   /* ir/recipe_rows.c */
+bf_recipe_function bf_recipe_attention;                              /* ir/recipe_attention.c */
 bf_recipe_function bf_recipe_block_dense, bf_recipe_block_butterfly; /* ir/recipe_blocks.c */
 
 /* Element of a view of a parameter, by indices of the view; 0 outside of it. */

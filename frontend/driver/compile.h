@@ -1,5 +1,5 @@
-/* compile.h - libbfcc: the whole compiler as one call. The only code that calls frontend, passes and
- * backend; main_bfcc.c and the host device are thin callers of it.
+/* compile.h - libbfcc: the whole compiler as one call. The only code that calls frontend, passes
+ * and backend; main_bfcc.c and the host device are thin callers of it.
  *
  *     options --compile.c--> compilation: source or text of a level
  *             --pipeline.c--> net -> poly -> map -> program
@@ -20,18 +20,18 @@ struct bf_compilation {
     const struct bf_options *options;
     struct bf_diags *diags;
     struct bf_machine machine;
-    struct bf_frontend_files files;      /* for -MD */
-    struct bf_weights *weights;          /* NULL: none given */
-    struct bf_checkpoint checkpoint;     /* what the weights point into */
-    enum bf_level level;                 /* of what was read */
+    struct bf_frontend_files files;  /* for -MD */
+    struct bf_weights *weights;      /* NULL: none given */
+    struct bf_checkpoint checkpoint; /* what the weights point into */
+    enum bf_level level;             /* of what was read */
     struct bf_net *net;
-    struct bf_poly *poly;                /* until map takes it */
+    struct bf_poly *poly; /* until map takes it */
     struct bf_map *map;
-    struct bf_program *program;          /* read from an asm text; else map->program */
-    char *net_text;                      /* -embed-net: the net after its passes */
-    uint8_t *net_weights;                /* likewise: its parameters, a safetensors file */
+    struct bf_program *program; /* read from an asm text; else map->program */
+    char *net_text;             /* -embed-net: the net after its passes */
+    uint8_t *net_weights;       /* likewise: its parameters, a safetensors file */
     size_t net_weights_size;
-    bool internal;                       /* it failed because bfcc is wrong: exit 70 */
+    bool internal; /* it failed because bfcc is wrong: exit 70 */
 };
 
 /* Runs the pipeline as far as options->emit asks. False after errors. The caller frees it. */
