@@ -28,7 +28,8 @@ struct build {
     int64_t words, planes, g;
     int stages; /* number of stage blocks; block s runs statement first_stage + s */
     int first_stage;
-    int loads, next_plane; /* LOAD blocks of this PE so far; the plane being copied */
+    int loads;    /* LOAD blocks of this PE so far */
+    uint8_t next; /* which block waits for them */
 };
 
 /* Joins loops that continue each other; false if more than `most` are left. */
@@ -117,7 +118,7 @@ static void note(struct build *b, int id, int stmt, int layout, const char *from
 }
 
 static void load_block(struct build *b, unsigned pe, const char *name, struct bf_descriptor *d) {
-    d->target[0] = b->stages ? BF_FIRST_CAL : BF_FIRST_STORE + b->next_plane;
+    d->target[0] = b->next;
     bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_LOAD + b->loads++), name, d);
 }
 
@@ -387,9 +388,9 @@ static bool copy_blocks(struct build *b, unsigned pe, bool notes) {
     for (int plane = 0; plane < b->planes; plane++) {
         uint8_t targets[2] = {BF_NO_BLOCK, BF_NO_BLOCK};
         int before = b->loads;
-        if (!bf_stages_inside(b->plan, pe_field(b, pe), &b->plan->outputs.data[plane], BF_WRITE))
-            continue; /* all of it is padding */
-        b->next_plane = plane;
+        bool inside =
+            bf_stages_inside(b->plan, pe_field(b, pe), &b->plan->outputs.data[plane], BF_WRITE) > 0;
+        b->next = inside ? BF_FIRST_STORE + plane : BF_NO_BLOCK; /* else all of it is padding */
         if (!load_plane(b, pe, plane) ||
             !store_plane(b, pe, plane, region, (uint16_t)(b->loads - before), targets))
             return false;
@@ -401,6 +402,7 @@ static bool copy_blocks(struct build *b, unsigned pe, bool notes) {
 
 static bool pe_blocks(struct build *b, unsigned pe, bool notes) {
     b->loads = 0;
+    b->next = BF_FIRST_CAL;
     if (!b->stages)
         return copy_blocks(b, pe, notes);
     for (int plane = 0; plane < b->planes; plane++)
