@@ -175,13 +175,14 @@ static bool parse_item(struct parser *p, const struct bf_op_info *info, const ch
     return bf_reader_error(&p->reader, "%s has no attribute '%s'", info->name, name);
 }
 
-/* Label and attributes, up to the type, which is read as well. */
+/* Named operands, label and attributes, up to the type, which is read as well. */
 static bool parse_items(struct parser *p, const struct bf_op_info *info, struct bf_attrs *attrs,
                         const char **label, struct bf_type *type) {
     *label = "";
-    if (bf_reader_accept(&p->reader, "@") && !(*label = bf_reader_name(&p->reader, "a label")))
-        return false;
     for (;;) {
+        if (!**label && bf_reader_accept(&p->reader, "@") &&
+            !(*label = bf_reader_name(&p->reader, "a label")))
+            return false;
         bf_reader_blanks(&p->reader);
         const char *before = p->reader.at;
         const char *name = bf_reader_word(&p->reader, "", "an attribute or the type");

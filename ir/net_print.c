@@ -46,7 +46,8 @@ static void print_value(const struct bf_value *value, struct bf_text *text) {
 
 static void print_attr(const struct bf_attr_info *info, const struct bf_attr *attr,
                        const char *separator, struct bf_text *text) {
-    if (info->presence == BF_HIDDEN || (attr->type == BF_ATTR_BOOL && !attr->b))
+    if (info->presence == BF_HIDDEN || attr->type == BF_ATTR_UNSET ||
+        (attr->type == BF_ATTR_BOOL && !attr->b))
         return;
     bf_text_printf(text, "%s%s", separator, info->name);
     switch (attr->type) {

@@ -358,11 +358,19 @@ static bool infer_monarch(struct infer *in) {
 
 /* ---- transforms ---- */
 
+/* The largest exponent that texts have. */
+static bool good_exponent(struct infer *in) {
+    int64_t exponent = get(in, "exponent");
+    if (!is_set(in, "exponent") || (exponent >= 0 && exponent <= 64))
+        return true;
+    return fail(in, "exponent", "exponent = %" PRId64 ", must be 0 to 64", exponent);
+}
+
 static bool infer_fourier(struct infer *in) {
     struct bf_value *x = arg(in, "x");
     struct bf_attr *axes = attr(in, "axes");
     unsigned rank = x->type.rank;
-    if (!need_rank(in, "x", 1, BF_VALUE_RANK))
+    if (!need_rank(in, "x", 1, BF_VALUE_RANK) || !good_exponent(in))
         return false;
     if (!is_set(in, "axes")) {
         axes->type = BF_ATTR_INTS;
@@ -388,7 +396,7 @@ static bool infer_fourier(struct infer *in) {
 
 static bool infer_fft(struct infer *in) {
     struct bf_value *z = arg(in, "z");
-    if (!need_rank(in, "z", 2, BF_VALUE_RANK))
+    if (!need_rank(in, "z", 2, BF_VALUE_RANK) || !good_exponent(in))
         return false;
     if (z->type.dims[0] != 2) {
         fail(in, NULL, "z is %s, its first axis must be 2 (real and imaginary plane)", show(in, z));

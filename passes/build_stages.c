@@ -172,6 +172,20 @@ static void set_attrs(const struct bf_build *build, struct bf_poly_kernel *kerne
     }
 }
 
+/* Least h with 2^h >= r. */
+static int log2_up(int64_t r) {
+    return r > 1 ? (int)bf_log2_floor((uint64_t)(r - 1)) + 1 : 0;
+}
+
+/* How far results are shifted after the stages that make transforms of `product` points. Sums of
+ * independent numbers grow like the root of their count, but those of equal ones like the count: if
+ * the whole result is known to need more, the stages before it must leave at most what the rest of
+ * them can add. */
+static int shift_after(int64_t n, int64_t product, int total) {
+    int most = total - log2_up(n / product), usual = half_log2(product);
+    return most > usual ? most : usual;
+}
+
 /* Decimation in time. Digit d<s> is the s-th to be transformed: it counts time with weight N / M_s
  * before stage s and frequency with weight M_(s-1) after it, M_s being the product of the first s +
  * 1 radices; so the digits of the result are those of the input reversed. */
@@ -228,7 +242,9 @@ static struct bf_poly_kernel *build_transform(const struct bf_build *build,
         stmt->digit = acted;
         stmt->stage = k;
         product *= factors[k];
-        int want = k == m - 1 && !after ? total : half_log2(product);
+        int want = k == m - 1 && !after ? total
+                   : before || after    ? half_log2(product)
+                                        : shift_after(n, product, total);
         stmt->shift = want - done;
         done = want;
         stage_access(build, kernel, stmt, BF_READ, "X", i, whole);

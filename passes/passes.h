@@ -3,7 +3,6 @@
  *   net   fold      constants are folded
  *   net   simplify  identities, common subexpressions and dead operators go
  *   net   exponents results of transforms get the power of two with which they are stored
- *   net   exponents  results of transforms get the exponent with which they are stored
  *   poly  select    operators become kernels; elementwise ones join their producer or consumer
  *   poly  rewrite   values of weights may change the form of a kernel (identity at present)
  *   poly  slice     activations that exceed the scratchpad are cut, kernels run a slice at a time
@@ -26,8 +25,12 @@
 bool bf_pass_fold(struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_simplify(struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
-/* Gives results of transforms the exponent with which they are stored. */
-bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
+/* Which results of operators must be stored as they are, without an exponent; the caller frees. */
+bool *bf_plain_values(const struct bf_net *net);
+/* Whether the pass gives the operator's result an exponent: a transform that is stored. */
+bool bf_takes_exponent(const struct bf_op *op);
+/* Of such an operator: what its attribute says, else what follows from the length. */
+int bf_transform_exponent(const struct bf_op *op);
 struct bf_poly *bf_pass_select(const struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_rewrite(struct bf_poly *poly, const struct bf_weights *weights, struct bf_diags *diags);
 bool bf_pass_slice(struct bf_poly *poly, const struct bf_machine *machine, struct bf_diags *diags);

@@ -341,7 +341,11 @@ static bool select_fourier(struct bf_select *select, const struct bf_op *op) {
     }
     if (!bf_select_all(select, op, &from))
         return false;
+    /* What is stored half-way must fit, too, where the exponent of the result comes from data. */
     int exponent = x->type.exponent + shift_of(from.rows);
+    int needed = op->result.type.exponent - (int)bf_log2_floor((uint64_t)from.cols);
+    if (needed > exponent)
+        exponent = needed;
     struct bf_operand re = half_way(select, op, "re", exponent);
     struct bf_operand im = half_way(select, op, "im", exponent);
     struct bf_operand y = bf_select_result(select, &op->result);

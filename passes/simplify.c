@@ -131,7 +131,8 @@ static struct bf_value *simplify_one(struct bf_op *op) {
 static bool same_attrs(const struct bf_op *a, const struct bf_op *b) {
     for (unsigned i = 0; i < bf_op_info(a->kind)->attr_count; i++) {
         const struct bf_attr *x = &a->attrs.v[i], *y = &b->attrs.v[i];
-        bool same = x->type == BF_ATTR_INT     ? x->i == y->i
+        bool same = x->type == BF_ATTR_UNSET || y->type == BF_ATTR_UNSET ? x->type == y->type
+                    : x->type == BF_ATTR_INT                             ? x->i == y->i
                     : x->type == BF_ATTR_FLOAT ? !memcmp(&x->f, &y->f, sizeof x->f)
                     : x->type == BF_ATTR_BOOL  ? x->b == y->b
                     : x->type == BF_ATTR_INTS

@@ -121,6 +121,16 @@ static int warn_inputs(const struct bf_run_options *options, const struct bfrt_m
     return warnings;
 }
 
+/* What to do about the first of the findings, which the others mostly follow from. */
+static const char *remedy(const struct bfrt_kernel *kernel, const struct bfrt_finding *finding) {
+    if (strstr(kernel->what, "fourier") || strstr(kernel->what, "fft"))
+        return "fp16 ends at 65504; bfcc -calibrate FILE chooses an exponent that keeps the result "
+               "below it from data, unless it is an output or read by attention";
+    if (!finding->infinities)
+        return "NaNs come of infinities inside it; bfrun -compare shows where values grow";
+    return "fp16 ends at 65504; bfrun -compare shows where values grow, scale there";
+}
+
 static int warn_findings(const struct bf_run_options *options, const struct bfrt_model *model,
                          const struct bfrt_session *session) {
     for (size_t i = 0; i < bfrt_finding_count(session); i++) {
@@ -139,6 +149,8 @@ static int warn_findings(const struct bf_run_options *options, const struct bfrt
                            finding->nans, finding->nans == 1 ? "" : "s");
         if (finding->block[0])
             bf_text_printf(&text, " (%s)", finding->block);
+        if (i == 0)
+            bf_text_printf(&text, "\n%s", remedy(kernel, finding));
         say(options, place.data ? place.data : "bfrun", "warning", text.data);
         bf_text_free(&place);
         bf_text_free(&text);

@@ -180,6 +180,10 @@ static bool can_become(struct bf_compilation *c) {
     if (c->level > target)
         return bf_diag_error(c->diags, nowhere, "'%s' is a text of level %s: -emit %s is behind it",
                              c->options->input, names[c->level], names[target]);
+    if (c->options->calibrate.count && c->level > BF_LEVEL_NET)
+        return bf_diag_error(c->diags, nowhere,
+                             "-calibrate needs a network (.bfly or net), not a text of level %s",
+                             names[c->level]);
     if (c->options->embed_net && c->level > BF_LEVEL_NET)
         return bf_diag_error(c->diags, nowhere,
                              "-embed-net needs a network (.bfly or net), not a text of level %s",

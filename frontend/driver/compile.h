@@ -61,6 +61,11 @@ void bf_pass_plan_print(const struct bf_options *options, enum bf_level level, F
  * operators that have the parameters, so they need a net. */
 bool bf_load_weights(struct bf_compilation *compilation);
 
+/* ---- calibrate.c ---- */
+
+/* -calibrate: sets the exponents of transforms from the samples it names; does nothing without. */
+bool bf_calibrate(struct bf_compilation *compilation);
+
 /* ---- embed.c ---- */
 
 /* -embed-net: keeps the text of the net as it is now, and the parameters; does nothing without. */

@@ -50,6 +50,9 @@ static const char *overwritten(const struct bf_compilation *c, const char *path)
     for (size_t i = 0; i < c->checkpoint.paths.count; i++)
         if (same_file(path, c->checkpoint.paths.data[i]))
             return c->checkpoint.paths.data[i];
+    for (size_t i = 0; i < c->options->calibrate.count; i++)
+        if (same_file(path, c->options->calibrate.data[i]))
+            return c->options->calibrate.data[i];
     return NULL;
 }
 
@@ -73,17 +76,24 @@ static bool write_dependencies(struct bf_compilation *c, const char *output) {
     add_make_name(&text, output);
     bf_text_add(&text, ":");
     bool described = o->arch && strpbrk(o->arch, "/."); /* a file, not a shipped description */
-    const struct bf_strings *weights = &c->checkpoint.paths;
-    size_t sources = c->files.paths.count, count = sources + weights->count + described;
-    for (size_t i = 0; i < count; i++) {
-        const char *name = i < sources                    ? c->files.paths.data[i]
-                           : i - sources < weights->count ? weights->data[i - sources]
-                                                          : o->arch;
+    const struct bf_strings *weights = &c->checkpoint.paths, *samples = &o->calibrate;
+    struct bf_strings names = {0};
+    for (size_t i = 0; i < c->files.paths.count; i++)
+        *bf_push(&names) = c->files.paths.data[i];
+    for (size_t i = 0; i < weights->count; i++)
+        *bf_push(&names) = weights->data[i];
+    for (size_t i = 0; i < samples->count; i++)
+        *bf_push(&names) = samples->data[i];
+    if (described)
+        *bf_push(&names) = o->arch;
+    for (size_t i = 0; i < names.count; i++) {
+        const char *name = names.data[i];
         bf_text_add(&text, " ");
         add_make_name(&text, name);
         add_make_name(&rules, name);
         bf_text_add(&rules, ":\n");
     }
+    free(names.data);
     bf_text_add(&text, "\n");
     if (rules.data)
         bf_text_add(&text, rules.data);

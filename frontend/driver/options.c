@@ -19,6 +19,7 @@ static const char help_text[] =
     "  -weights-rename A=B    call tensor A B; '*' stands for any part of a name; may be repeated\n"
     "  -random-weights SEED   bind parameters to pseudo-random numbers\n"
     "  -allow-unused          tensors that no parameter names are no error\n"
+    "  -calibrate FILE        choose exponents of transforms from samples of the inputs\n"
     "  -arch FILE|NAME        machine description (default: default)\n"
     "  -batch N               samples a run (default: 1)\n"
     "  -O0 -O1 -O2            how much to optimise (default: -O1)\n"
@@ -194,9 +195,9 @@ static bool set_flag(struct bf_options *options, const char *word, bool *known) 
 
 /* Options with a value: `-name value` or `-name=value`. */
 static const char *const valued[] = {
-    "-o",          "-weights",     "-random-weights", "-arch",           "-batch",
-    "-network",    "-I",           "-emit",           "-dump-dir",       "-MF",
-    "-print-arch", "-print-after", "-passes",         "-weights-prefix", "-weights-rename",
+    "-o",      "-weights",        "-random-weights", "-arch",      "-batch",      "-network",
+    "-I",      "-emit",           "-dump-dir",       "-MF",        "-print-arch", "-print-after",
+    "-passes", "-weights-prefix", "-weights-rename", "-calibrate",
 };
 enum { VALUED_COUNT = sizeof valued / sizeof *valued };
 
@@ -276,8 +277,11 @@ static bool set_valued(struct bf_options *options, struct arguments *arguments, 
     case 13:
         options->weights_prefix = value;
         return true;
-    default:
+    case 14:
         *bf_push(&options->weights_renames) = value;
+        return true;
+    default:
+        *bf_push(&options->calibrate) = value;
         return true;
     }
 }
@@ -335,6 +339,7 @@ bool bf_options_parse(struct bf_options *options, int argc, char **argv) {
 void bf_options_free(struct bf_options *options) {
     free(options->weights.data);
     free(options->weights_renames.data);
+    free(options->calibrate.data);
     free(options->defines.data);
     free(options->include_dirs.data);
     free(options->print_after.data);

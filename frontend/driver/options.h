@@ -20,6 +20,7 @@ struct bf_options {
     struct bf_strings weights;  /* -weights FILE, in order */
     const char *weights_prefix; /* taken from the names of tensors; NULL: none */
     struct bf_strings weights_renames; /* "FROM=TO", in order */
+    struct bf_strings calibrate;       /* files with samples of the inputs */
     bool random_weights;
     uint64_t seed;
     bool allow_unused;

@@ -27,7 +27,7 @@ static bool run_simplify(struct bf_compilation *c) {
     return bf_pass_simplify(c->net, c->diags);
 }
 static bool run_exponents(struct bf_compilation *c) {
-    return bf_pass_exponents(c->net, c->diags);
+    return bf_calibrate(c) && bf_pass_exponents(c->net, c->diags);
 }
 static bool run_select(struct bf_compilation *c) {
     return (c->poly = bf_pass_select(c->net, c->diags)) != NULL;

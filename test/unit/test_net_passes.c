@@ -221,6 +221,25 @@ static void transforms_get_exponents(void **state) {
           "output y = %6 f16[1,768]\n");
 }
 
+/* An exponent that is given, by the source or by calibration, stays in the text. */
+static void given_exponents_are_kept(void **state) {
+    static const char net[] = "input %x f16[128,768]\n"
+                              "%1 = fourier %x axes=[0,1] exponent=9 f16[128,768]*2^9\n"
+                              "%2 = fourier %x axes=[0,1] f16[128,768]*2^7\n"
+                              "%3 = fourier %x axes=[0,1] exponent=0 f16[128,768]\n"
+                              "%4 = add %1, %2 f16[128,768]\n"
+                              "%5 = add %4, %3 f16[128,768]\n"
+                              "output y = %5 f16[128,768]\n";
+    check(*state, bf_pass_exponents, bf_pass_simplify, net, net);
+    check(*state, bf_pass_exponents, NULL,
+          "input %x f16[2,8]\n"
+          "%1 = fft %x axis=1 exponent=3 f16[2,8]\n"
+          "output y = %1 f16[2,8]\n",
+          "input %x f16[2,8]\n"
+          "%1 = fft %x axis=1 exponent=3 f16[2,8]\n"
+          "output y = %1 f16[2,8]\n");
+}
+
 /* ---- weights ---- */
 
 static const char linear_net[] = "input %x f16[4,8]\n"
@@ -377,6 +396,7 @@ int main(void) {
         TEST(equal_operators_become_one),
         TEST(dead_operators_go_parameters_stay),
         TEST(transforms_get_exponents),
+        TEST(given_exponents_are_kept),
         TEST(elements_of_every_type),
         TEST(tensors_are_found_by_name),
         TEST(binding_names_both_sides),
