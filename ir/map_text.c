@@ -286,6 +286,8 @@ static bool parse_program(struct bf_reader *r, struct bf_map *map) {
     program->rodata_size = (uint64_t)rodata;
     program->dram_size = (uint64_t)dram;
     bf_program_set_header(program, map->poly->name, &map->poly->header);
+    snprintf(program->machine.name, sizeof program->machine.name, "%s",
+             map->poly->header.arch); /* the body has its numbers only */
     if (!bf_asm_parse_body(r->at, (size_t)(r->end - r->at), r->file, r->line, program, r->diags))
         return false;
     map->machine = program->machine;
