@@ -122,7 +122,7 @@ static struct filter filter_of(const struct bf_poly_kernel *kernel) {
     }
     for (int64_t n = 0; n < f.padded; n++)
         root_of_unity(n, f.padded, &f.cosine[n], &unused);
-    int shift = 2 * shift_of(f.padded) - shift_of(f.points);
+    int shift = 2 * shift_of(f.padded) - (int)bf_ints_get(&kernel->attrs, "chirp_shift");
     f.scale = bf_power_of_two(shift) / (double)f.padded;
     return f;
 }

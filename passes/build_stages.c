@@ -141,7 +141,7 @@ struct transform {
     /* A chirp transform of `chirp` points (0: none): its first part multiplies before it
      * transforms, its second one before and after. */
     int64_t chirp;
-    int part;
+    int part, chirp_shift; /* its result arises over 2^chirp_shift */
     bool chirp_inverse;
 };
 
@@ -168,6 +168,7 @@ static void set_attrs(const struct bf_build *build, struct bf_poly_kernel *kerne
     if (x->chirp) {
         set_attr(build, kernel, "chirp", x->chirp);
         set_attr(build, kernel, "chirp_part", x->part);
+        set_attr(build, kernel, "chirp_shift", x->chirp_shift);
         set_attr(build, kernel, "chirp_inverse", x->chirp_inverse);
     }
 }
@@ -253,9 +254,9 @@ static struct bf_poly_kernel *build_transform(const struct bf_build *build,
         if (out_im || i + 1 < stages)
             stage_access(build, kernel, stmt, BF_WRITE, "Y", i + 1, whole);
     }
-    if (after) /* the factors of C0 leave the result over 2^floor(log2(chirp) / 2) */
+    if (after) /* the input came over 2^half_log2(n), as the factors of C0 know */
         add_factors(build, kernel, "C1", whole, before + m, out_im)->shift =
-            total + half_log2(n) - half_log2(x->chirp);
+            total + half_log2(n) - x->chirp_shift;
     struct bf_stmt *store = bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, whole);
     bf_poly_add_access(poly, kernel, store, BF_READ, bf_arena_printf(&poly->arena, "X%d", stages),
                        whole, 0, -1, 0);
@@ -321,6 +322,8 @@ static struct bf_poly_kernel *build_chirp(const struct bf_build *build, struct t
     first.n = second.n = points;
     first.chirp = second.chirp = x.n;
     first.chirp_inverse = second.chirp_inverse = x.inverse;
+    int shift = x.out_re.buffer->exponent - x.re.buffer->exponent;
+    first.chirp_shift = second.chirp_shift = shift > half_log2(x.n) ? shift : half_log2(x.n);
     first.part = 1;
     first.inverse = false;
     first.out_re = re;
