@@ -117,6 +117,8 @@ static enum axis axis_of(const struct bf_poly_kernel *kernel) {
     switch (kernel->kind) {
     case BF_KERNEL_BUTTERFLY:
     case BF_KERNEL_DENSE:
+    case BF_KERNEL_BLOCK_DENSE:
+    case BF_KERNEL_BLOCK_BUTTERFLY:
         return AXIS_ROWS;
     case BF_KERNEL_FFT:
     case BF_KERNEL_ROWS:
@@ -438,6 +440,15 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
     case BF_KERNEL_DENSE:
         bf_build_dense(&build, in[0], out[0], param_of(kernel, "weight"),
                        param_of(kernel, "bias"));
+        break;
+    case BF_KERNEL_BLOCK_DENSE:
+        bf_build_block_dense(&build, in[0], out[0], param_of(kernel, "weight"),
+                             param_of(kernel, "bias"));
+        break;
+    case BF_KERNEL_BLOCK_BUTTERFLY:
+        bf_build_block_butterfly(&build, in[0], out[0], param_of(kernel, "twiddle"),
+                                 param_of(kernel, "bias"),
+                                 bf_ints_get(&kernel->attrs, "increasing") != 0);
         break;
     case BF_KERNEL_FFT:
         bf_build_fft(&build, kernel->lanes, &in[0], kernel->inputs.count > 1 ? &in[1] : NULL,

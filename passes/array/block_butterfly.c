@@ -99,26 +99,24 @@ static struct shape shape_of(const struct bf_map *map, const struct bf_poly_kern
     return s;
 }
 
-static bool refuse(const struct bf_map *map, const struct bf_poly_kernel *kernel,
-                   struct bf_diags *diags, const char *need, long long amount, const char *limit,
-                   long long most) {
-    return bf_diag_error(diags, kernel->loc, "cannot map %s on '%s': %s %lld%s %lld", kernel->what,
-                         map->machine.name, need, amount, limit, most);
-}
-
 static bool fits(const struct bf_map *map, const struct bf_poly_kernel *kernel,
                  const struct shape *s, struct bf_diags *diags) {
     const struct bf_machine *machine = &map->machine;
+    char text[160];
     if (s->words > machine->weight_half)
-        return refuse(map, kernel, diags, "the words of weight RAM that a tile needs are", s->words,
-                      ", half of it has", machine->weight_half);
-    if (s->window < 1)
-        return refuse(map, kernel, diags, "the words of data RAM that a tile needs are",
-                      s->sums + s->tile, ", a PE has", machine->data_ram);
-    if (s->phases > BF_MAX_PERIOD)
-        return refuse(map, kernel, diags, "its rows of tiles take", s->phases,
-                      " phases, a kernel has at most", BF_MAX_PERIOD);
-    return true;
+        snprintf(text, sizeof text,
+                 "a tile of %lld needs %lld words of weight RAM, half of it has %u",
+                 (long long)s->tile, (long long)s->words, machine->weight_half);
+    else if (s->window < 1)
+        snprintf(text, sizeof text, "a tile of %lld needs %lld words of data RAM, a PE has %u",
+                 (long long)s->tile, (long long)(s->sums + s->tile), machine->data_ram);
+    else if (s->phases > BF_MAX_PERIOD)
+        snprintf(text, sizeof text, "a row of %lld tiles needs %lld phases, a kernel has %d",
+                 (long long)s->columns, (long long)s->phases, BF_MAX_PERIOD);
+    else
+        return true;
+    return bf_diag_error(diags, kernel->loc, "cannot map %s on '%s': %s", kernel->what,
+                         machine->name, text);
 }
 
 static bool divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
@@ -487,48 +485,61 @@ static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *
 struct definition {
     const struct bf_poly_kernel *kernel;
     const struct bf_weights *weights;
-    const struct bf_kernel_param *twiddle;
     int64_t tile, stages, columns;
     bool increasing;
 };
 
-/* x <- the stages of butterfly [row, column] of x. */
-static void apply(const struct definition *f, int64_t row, int64_t column, uint32_t *x) {
+/* The 2 x 2 matrices of butterfly [row, column], stage by stage. */
+static void read_matrices(const struct definition *f, int64_t row, int64_t column, uint32_t *w) {
+    const struct bf_kernel_param *twiddle = bf_kernel_find_param(f->kernel, "twiddle");
+    for (int64_t stage = 0; stage < f->stages; stage++)
+        for (int64_t q = 0; q < f->tile / 2; q++)
+            for (int e = 0; e < 4; e++)
+                *w++ = bf_values_param(f->weights, twiddle,
+                                       (int64_t[]){row, column, 0, stage, q, e / 2, e % 2});
+}
+
+/* x <- the stages with these matrices of x. */
+static void apply(const struct definition *f, const uint32_t *w, uint32_t *x) {
     for (int64_t stage = 0; stage < f->stages; stage++) {
         int64_t stride = INT64_C(1) << (f->increasing ? stage : f->stages - 1 - stage);
-        for (int64_t q = 0; q < f->tile / 2; q++) {
-            uint32_t *pair[] = {&x[pair_word(q, stride)], &x[pair_word(q, stride) + stride]};
-            uint32_t old[] = {*pair[0], *pair[1]};
-            for (int out = 0; out < 2; out++) {
-                uint32_t w[2];
-                for (int in = 0; in < 2; in++)
-                    w[in] = bf_values_param(f->weights, f->twiddle,
-                                            (int64_t[]){row, column, 0, stage, q, out, in});
-                *pair[out] =
-                    bf_field_add(bf_field_multiply(w[0], old[0]), bf_field_multiply(w[1], old[1]));
-            }
+        for (int64_t q = 0; q < f->tile / 2; q++, w += 4) {
+            uint32_t *low = &x[pair_word(q, stride)], *high = low + stride, a = *low, b = *high;
+            *low = bf_field_add(bf_field_multiply(w[0], a), bf_field_multiply(w[1], b));
+            *high = bf_field_add(bf_field_multiply(w[2], a), bf_field_multiply(w[3], b));
         }
     }
 }
 
-/* Tile row `row` of the result, of one tile of rows; x has room for a tile. */
-static void define_row(const struct definition *f, int64_t tile, int64_t row, uint32_t *x,
-                       uint32_t *want) {
+/* Tile row `row` of the results of all tiles of rows whose values are compared. */
+static void define_row(const struct definition *f, const struct bf_map *map,
+                       const struct bf_plan *plan, int64_t row, int64_t tiles, uint32_t *want) {
     const struct bf_kernel_param *bias = bf_kernel_find_param(f->kernel, "bias");
     int shift =
         f->kernel->inputs.data[0].buffer->exponent - f->kernel->outputs.data[0].buffer->exponent;
+    int64_t width = plan->outputs.data[0].cols;
     uint32_t scale = bf_field_power_of_two(shift);
-    for (int64_t e = 0; e < f->tile; e++) {
-        int64_t at = row * f->tile + e;
-        want[e] = bf_values_param(f->weights, bias, &at);
-    }
+    uint32_t *w = bf_alloc((size_t)(2 * f->tile * f->stages) * sizeof *w);
+    uint32_t *x = bf_alloc((size_t)f->tile * sizeof *x);
+    for (int64_t t = 0; t < tiles; t++)
+        for (int64_t at = row * f->tile; at < (row + 1) * f->tile; at++)
+            want[t * width + at] = bf_values_param(f->weights, bias, &at);
     for (int64_t column = 0; column < f->columns; column++) {
-        for (int64_t e = 0; e < f->tile; e++)
-            x[e] = bf_field_multiply(scale, bf_values_input(tile, column * f->tile + e));
-        apply(f, row, column, x);
-        for (int64_t e = 0; e < f->tile; e++)
-            want[e] = bf_field_add(want[e], x[e]);
+        read_matrices(f, row, column, w);
+        for (int64_t t = 0; t < tiles; t++) {
+            if (!bf_values_compared(map, plan, t))
+                continue;
+            for (int64_t e = 0; e < f->tile; e++)
+                x[e] = bf_field_multiply(scale, bf_values_input(t, column * f->tile + e));
+            apply(f, w, x);
+            for (int64_t e = 0; e < f->tile; e++) {
+                uint32_t *sum = &want[t * width + row * f->tile + e];
+                *sum = bf_field_add(*sum, x[e]);
+            }
+        }
     }
+    free(x);
+    free(w);
 }
 
 static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
@@ -538,18 +549,15 @@ static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     struct bf_weights *weights = bf_values_weights(plan->kernel);
     struct definition f = {.kernel = plan->kernel,
                            .weights = weights,
-                           .twiddle = bf_kernel_find_param(plan->kernel, "twiddle"),
                            .tile = bf_ints_get(&plan->kernel->attrs, "tile"),
                            .increasing = bf_ints_get(&plan->kernel->attrs, "increasing") != 0};
     f.stages = (int64_t)bf_log2_floor((uint64_t)f.tile);
     f.columns = plan->inputs.data[0].cols / f.tile;
-    int64_t rows = bf_share_tiles(map, y) * y->cols / f.tile;
-    uint32_t *want = bf_alloc((size_t)(rows * f.tile) * sizeof *want);
-    uint32_t *x = bf_alloc((size_t)f.tile * sizeof *x);
-    for (int64_t i = 0; i < rows; i++)
-        define_row(&f, i / (y->cols / f.tile), i % (y->cols / f.tile), x, want + i * f.tile);
+    int64_t tiles = bf_share_tiles(map, y);
+    uint32_t *want = bf_alloc((size_t)(tiles * y->cols) * sizeof *want);
+    for (int64_t row = 0; row < y->cols / f.tile; row++)
+        define_row(&f, map, plan, row, tiles, want);
     bool ok = bf_values_verify(map, plan, want, weights, 1, diags);
-    free(x);
     free(want);
     bf_weights_free(weights);
     return ok;

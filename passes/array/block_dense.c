@@ -306,7 +306,8 @@ static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     int64_t tiles = bf_share_tiles(map, y);
     uint32_t *want = bf_alloc((size_t)(tiles * y->cols) * sizeof *want);
     for (int64_t i = 0; i < tiles * y->cols; i++)
-        want[i] = result(plan->kernel, weights, i / y->cols, i % y->cols);
+        if (bf_values_compared(map, plan, i / y->cols))
+            want[i] = result(plan->kernel, weights, i / y->cols, i % y->cols);
     bool ok = bf_values_verify(map, plan, want, weights, 0, diags);
     free(want);
     bf_weights_free(weights);

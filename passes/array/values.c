@@ -468,6 +468,17 @@ bool bf_values_first(const struct bf_map *map, const struct bf_plan *plan) {
     return plan->index == 0 || map->plans.data[plan->index - 1]->kernel != plan->kernel;
 }
 
+bool bf_values_compared(const struct bf_map *map, const struct bf_plan *plan, int64_t tile) {
+    for (size_t p = plan->index; p < map->plans.count; p++) {
+        if (map->plans.data[p]->kernel != plan->kernel)
+            break;
+        struct bf_share share = bf_share_load(map->plans.data[p]);
+        if (tile < share.groups || tile >= share.groups * (share.tile_rounds - 1))
+            return true;
+    }
+    return false;
+}
+
 static bool run_kernel(struct run *r, const struct bf_plan *plan, int64_t results,
                        const struct bf_weights *weights) {
     struct bf_map *map = r->map;

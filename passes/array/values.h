@@ -33,6 +33,9 @@ uint32_t bf_values_param(const struct bf_weights *weights, const struct bf_kerne
  * rounds. */
 bool bf_values_verify(struct bf_map *map, const struct bf_plan *plan, const uint32_t *want,
                       const struct bf_weights *weights, int tile_level, struct bf_diags *diags);
+/* Whether a plan of the kernel, all of which have shares, has this tile in its first or last round.
+ */
+bool bf_values_compared(const struct bf_map *map, const struct bf_plan *plan, int64_t tile);
 /* The same for a kernel that stores the words it loads as rows of the result. */
 bool bf_values_verify_transpose(struct bf_map *map, const struct bf_plan *plan,
                                 struct bf_diags *diags);

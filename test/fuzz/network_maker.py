@@ -147,12 +147,74 @@ class Maker:
         text += ")" if bias else ", bias = false)"
         return self.add(text, ops.Butterfly(out, increasing), [x], inits)
 
+    def block_butterfly(self, x, out=None):
+        width = self.shape(x)[-1]
+        tiles = [t for t in (2, 4, 8, 16, 32, 64) if width % t == 0]
+        if not tiles:
+            raise Unsuitable
+        tile = int(self.choose(*tiles))
+        cols, m = width // tile, int(np.log2(tile))
+        if out and out % tile:
+            raise Unsuitable
+        rows = out // tile if out else int(self.rng.integers(1, 1 + LONGEST // tile))
+        before, path = self.label()
+        increasing, bias = self.chance(0.6), self.chance(0.8)
+        inits = {"twiddle": (path + ".twiddle", (rows, cols, 1, m, tile // 2, 2, 2), 0,
+                             (0.5 ** m / cols) ** (0.5 / m))}
+        if bias:
+            inits["bias"] = (path + ".bias", (rows * tile,), 0, 0.1)
+        text = f"{before}block_butterfly({x}, {rows * tile}, tile = {tile}"
+        text += "" if increasing else ", increasing = false"
+        text += ")" if bias else ", bias = false)"
+        return self.add(text, ops.BlockButterfly(increasing), [x], inits)
+
+    def monarch(self, x, out=None):
+        width = self.shape(x)[-1]
+        r = int(round(width ** 0.5))
+        if r * r != width or out not in (None, width):
+            raise Unsuitable
+        before, path = self.label()
+        inits = {"blkdiag1": (path + ".blkdiag1", (r, r, r), 0, r ** -0.5),
+                 "blkdiag2": (path + ".blkdiag2", (r, r, r), 0, r ** -0.5)}
+        if self.chance(0.2):
+            return self.add(f"{before}monarch({x}, bias = false)", ops.Monarch(), [x], inits)
+        inits["bias"] = (path + ".bias", (width,), 0, 0.1)
+        return self.add(f"{before}monarch({x})", ops.Monarch(), [x], inits)
+
+    def blocks_of_columns(self, x):
+        return self.choose(self.block_butterfly, self.monarch)(x)
+
+    def compress(self, x):
+        x = self.tamed(x, 8)
+        if self.values[x].ndim != 2:
+            raise Unsuitable
+        seq = self.shape(x)[0]
+        chunk = int(self.choose(*(c for c in range(1, seq + 1) if seq % c == 0)))
+        mode = self.choose("lowpass", "leading")
+        keep = int(self.rng.integers(1, chunk + 1))
+        if mode == "lowpass":
+            keep -= keep % 2
+        if keep == 0:
+            raise Unsuitable
+        return self.add(f"fft_compress({x}, {chunk}, {keep}, mode = {mode})",
+                        ops.FftCompress(chunk, keep, mode), [x])
+
+    def transpose(self, x):
+        rank = self.values[x].ndim
+        if rank < 2:
+            raise Unsuitable
+        if rank == 2 and self.chance(0.7):
+            return self.add(f"transpose({x})", ops.Transpose([1, 0]), [x])
+        axes = [int(a) for a in self.rng.permutation(rank)]
+        return self.add(f"transpose({x}, {axes})", ops.Transpose(axes), [x])
+
     def any_linear(self, x, out=None):
-        return self.choose(self.linear, self.butterfly)(x, out)
+        return self.choose(*[self.linear, self.butterfly] * 4, self.block_butterfly,
+                           self.monarch)(x, out)
 
     def layernorm(self, x):
         width = self.shape(x)[-1]
-        if width < 2:
+        if width < 3:  # two numbers would become -1 and 1, whatever they are
             raise Unsuitable
         if self.chance(0.15):
             return self.add(f"layernorm({x}, eps = 1e-3, affine = false)", ops.LayerNorm(1e-3), [x])
@@ -325,7 +387,8 @@ class Maker:
     def grow(self, x, steps):
         actions = [self.linear, self.butterfly, self.butterfly, self.layernorm, self.activation,
                    self.softmax, self.fourier, self.scalar, self.two, self.two, self.cut,
-                   self.attention, self.residual, self.residual, self.loop, self.feed_forward]
+                   self.attention, self.residual, self.residual, self.loop, self.feed_forward,
+                   self.blocks_of_columns, self.compress, self.transpose]
         for _ in range(steps):
             kept = len(self.body.steps), len(self.body.lines), dict(self.values), len(self.blocks)
             try:

@@ -69,6 +69,80 @@ class Butterfly:
                                    self.increasing)
 
 
+class BlockButterfly:
+    """Each tile as a dense matrix."""
+
+    def __init__(self, increasing):
+        self.increasing = increasing
+
+    def exact(self, tensors, w):
+        twiddle = w["twiddle"]
+        rows, cols, _, m = twiddle.shape[:4]
+        tile = 2 ** m
+        y = np.zeros((*tensors[0].shape[:-1], rows * tile))
+        for row in range(rows):
+            for col in range(cols):
+                matrix = Butterfly(tile, self.increasing).exact(
+                    [np.eye(tile)], {"twiddle": twiddle[row, col][None]})
+                part = tensors[0][..., col * tile:(col + 1) * tile]
+                y[..., row * tile:(row + 1) * tile] += part @ matrix
+        return y + w["bias"] if "bias" in w else y
+
+    def rounded(self, p, tensors, w):
+        rows, cols, _, m = w["twiddle"].shape[:4]
+        parts = np.split(p.load(tensors[0]), cols, -1)
+        y = np.concatenate([sum(reference.butterfly_stages(p, parts[col], w["twiddle"][row, col, 0],
+                                                           self.increasing)
+                                for col in range(cols)) for row in range(rows)], -1)
+        return p.store(y + p.store(w["bias"]) if "bias" in w else y)
+
+
+class Monarch:
+    def exact(self, tensors, w):
+        right, left = w["blkdiag1"], w["blkdiag2"]
+        r = len(right)
+        y = np.zeros(tensors[0].shape)
+        for j in range(r):
+            middle = np.stack([tensors[0][..., b * r:(b + 1) * r] @ right[b, j] for b in range(r)],
+                              -1)
+            for k in range(r):
+                y[..., k * r + j] = middle @ left[j, k]
+        return y + w["bias"] if "bias" in w else y
+
+    def rounded(self, p, tensors, w):
+        return reference.monarch(p, tensors[0], w["blkdiag1"], w["blkdiag2"], w.get("bias"))
+
+
+class FftCompress:
+    def __init__(self, chunk, keep, mode):
+        self.chunk, self.keep, self.mode = chunk, keep, mode
+
+    def exact(self, tensors, w):
+        x = tensors[0]
+        spectrum = np.fft.fft(x.reshape(-1, self.chunk, x.shape[1]), axis=1)
+        if self.mode == "lowpass":
+            low = spectrum[:, :self.keep // 2 + 1].copy()
+            low[:, -1] = low[:, -1].real
+            y = np.fft.irfft(low, self.keep, axis=1)
+        else:
+            y = np.fft.ifft(spectrum[:, :self.keep], axis=1).real
+        return (y * self.keep / self.chunk).reshape(-1, x.shape[1])
+
+    def rounded(self, p, tensors, w):
+        return reference.fft_compress(p, tensors[0], self.chunk, self.keep, self.mode)
+
+
+class Transpose:
+    def __init__(self, axes):
+        self.axes = axes
+
+    def exact(self, tensors, w):
+        return np.transpose(tensors[0], self.axes)
+
+    def rounded(self, p, tensors, w):
+        return np.transpose(tensors[0], self.axes)
+
+
 class Fourier:
     """The real part of the transform along some axes; negative numbers."""
 
