@@ -517,7 +517,7 @@ def random_machine(rng):
         "array": {"rows": pick(1, 2, 4, 8), "cols": pick(1, 2, 4, 8), "lanes": pick(4, 8, 16, 32),
                   "window": pick(1, 2, 3, 4, 6, 8), "retire_latency": pick(1, 10, 20)},
         "pe": {"data_ram": pick(128, 256, 512, 1024, 1024), "ram_banks": pick(1, 2, 4, 8),
-               "weight_half": pick(16, 32, 64, 64), "accumulators": pick(4, 8, 8, 16),
+               "weight_half": pick(16, 32, 64, 64), "accumulators": pick(4, 8, 8, 8, 8, 8, 12, 16),
                "fma_latency": pick(2, 4, 4, 6), "special_latency": pick(8, 12, 20),
                "special_interval": pick(1, 4, 8)},
         "mesh": {"router_queue": pick(1, 2, 4, 8), "eject_queue": pick(1, 2, 4)},
