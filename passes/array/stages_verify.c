@@ -122,9 +122,9 @@ static __isl_give isl_map *one_flow(struct verify *v, const struct bf_descriptor
                                     unsigned to_class, int64_t from, unsigned from_class) {
     struct bf_text text = {0};
     bf_text_printf(&text, "{ [p, w] -> [p, r] : exists c0, c1, c2 : 0 <= p < %lld and w = %lld",
-                   (long long)v->pes, (long long)(to % v->words));
+                   (long long)v->pes, (long long)to);
     add_travel(&text, d, to_class);
-    bf_text_printf(&text, " and r = %lld", (long long)(from % v->words));
+    bf_text_printf(&text, " and r = %lld", (long long)from);
     add_travel(&text, d, from_class);
     for (int l = 0; l < BF_LEVELS; l++)
         bf_text_printf(&text, " and 0 <= c%d < %d", l, d->trips[l]);
@@ -139,11 +139,30 @@ static const struct bf_block *find_block(const struct verify *v, int id) {
     return NULL;
 }
 
-/* C of a block. Words are counted from the start of their region's plane: regions begin at a
- * multiple of the words of a plane. */
-static __isl_give isl_map *body_flow(struct verify *v, const struct bf_block *block) {
+/* Which word a body's result is computed from: both counted from the start of a plane. */
+struct edge {
+    int64_t to, from;
+    unsigned to_class, from_class;
+};
+struct edges {
+    struct edge *data;
+    size_t count, capacity;
+};
+
+/* The planes of a complex stage give the same edges. */
+static void add_edge(struct edges *edges, struct edge edge) {
+    for (size_t i = 0; i < edges->count; i++) {
+        const struct edge *e = &edges->data[i];
+        if (e->to == edge.to && e->from == edge.from && e->to_class == edge.to_class &&
+            e->from_class == edge.from_class)
+            return;
+    }
+    *bf_push(edges) = edge;
+}
+
+static struct edges body_edges(const struct verify *v, const struct bf_block *block) {
     struct reads accs[16] = {0}, reads;
-    isl_map *all = NULL;
+    struct edges edges = {0};
     const uint64_t *words = v->code->segments[0].words + block->d.cal.start;
     for (unsigned i = 0; i < block->d.cal.length; i++) {
         struct bf_cal cal;
@@ -153,12 +172,24 @@ static __isl_give isl_map *body_flow(struct verify *v, const struct bf_block *bl
         operand_reads(&cal, accs, &reads);
         if (cal.dst & BF_DST_ACC)
             accs[cal.acc] = reads;
-        for (int r = 0; (cal.dst & BF_DST_RAM) && r < reads.count; r++) {
-            isl_map *flow =
-                one_flow(v, &block->d, cal.d, cal.d_class, reads.word[r], reads.class[r]);
-            all = all ? isl_map_union(all, flow) : flow;
-        }
+        for (int r = 0; (cal.dst & BF_DST_RAM) && r < reads.count; r++)
+            add_edge(&edges, (struct edge){cal.d % v->words, reads.word[r] % v->words, cal.d_class,
+                                           reads.class[r]});
     }
+    return edges;
+}
+
+/* C of a block. Words are counted from the start of their region's plane: regions begin at a
+ * multiple of the words of a plane. */
+static __isl_give isl_map *body_flow(struct verify *v, const struct bf_block *block) {
+    struct edges edges = body_edges(v, block);
+    isl_map *all = NULL;
+    for (size_t i = 0; i < edges.count; i++) {
+        const struct edge *e = &edges.data[i];
+        isl_map *flow = one_flow(v, &block->d, e->to, e->to_class, e->from, e->from_class);
+        all = all ? isl_map_union(all, flow) : flow;
+    }
+    free(edges.data);
     return all;
 }
 
@@ -249,6 +280,8 @@ static bool report(struct verify *v, const struct question *q, bool missing,
 static bool same(struct verify *v, const struct question *question, __isl_take isl_map *emitted,
                  __isl_take isl_map *wanted) {
     bool ok = true;
+    emitted = isl_map_coalesce(emitted);
+    wanted = isl_map_coalesce(wanted);
     isl_map *less = isl_map_subtract(isl_map_copy(wanted), isl_map_copy(emitted));
     isl_map *more = isl_map_subtract(emitted, wanted);
     if (isl_map_is_empty(less) != isl_bool_true)
