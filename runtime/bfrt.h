@@ -180,7 +180,7 @@ struct bfrt_layer {
     struct bfrt_place place;
     unsigned rank; /* of one sample; complex results have a leading axis of 2 */
     uint64_t dims[8];
-    bool stored;               /* false: it stays inside a kernel, and nothing below is known */
+    bool stored; /* false: it stays in a kernel or is only moved; nothing below is known */
     uint64_t infinities, nans; /* stored elements, left out below */
     double largest;            /* of the float64 results, by magnitude */
     double max_error;

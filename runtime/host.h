@@ -17,6 +17,7 @@ struct bf_host_op {
     unsigned rank;
     int64_t dims[8];
     int64_t elements;
+    int exponent;        /* the true value is what is stored x 2^exponent */
     const int64_t *args; /* operators that it reads; inputs are not listed */
     size_t arg_count;
     bool is_static; /* no input takes part in it */

@@ -35,7 +35,7 @@ static void add_row(struct bf_table *table, const struct bfrt_layer *layer) {
     }
     if (!layer->stored) {
         for (int i = 0; i < 4; i++)
-            bf_table_cell(table, "%s", i == 3 ? "inside its kernel" : "");
+            bf_table_cell(table, "%s", i == 3 ? "not stored" : "");
         return;
     }
     bf_table_cell(table, "%.3g", layer->largest);

@@ -1,8 +1,8 @@
 /* session_compare.c - the array beside the network itself: finds where precision is lost.
  *
- *     ref --launched--> copies of stored values, as fp16        |
- *     libbfhost --observe--> the same results in float64        |-> sums of errors, an operator
- * each
+ *     ref --launched--> copies of stored values, as fp16     |
+ *         --its DRAM--> those that are never whole elsewhere |-> sums of errors, an operator each
+ *     libbfhost --observe--> the same results in float64     |
  *
  * See bfrt_compare in bfrt.h and, for the places of stored values, docs/format.md.
  */
@@ -12,10 +12,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A record of .bf.values that an operator of the network belongs to, and its values in the group.
- */
+/* A stored value that is the result of an operator, and its elements in the group. */
 struct capture {
-    const struct bf_value_place *place;
+    const struct bf_value_place *place;  /* in the scratchpad, */
+    const struct bf_tensor_place *spill; /* or in DRAM */
+    int exponent;
     size_t op;
     int64_t offset; /* of its plane in the result */
     int64_t count;  /* elements a sample */
@@ -70,22 +71,40 @@ static int64_t find_op(const struct bf_host_net *net, const char *name, const ch
     return number < net->op_count ? (int64_t)number : -1;
 }
 
-static void add_capture(struct bf_comparison *c, const struct bf_value_place *place,
-                        uint32_t batch) {
+static void add_capture(struct bf_comparison *c, struct capture capture, const char *name,
+                        int64_t all, uint32_t batch) {
     const char *suffix;
-    int64_t op = find_op(c->net, place->name, &suffix);
-    if (op < 0 || place->samples % batch)
+    int64_t op = find_op(c->net, name, &suffix);
+    if (op < 0 || all % batch)
         return;
-    int64_t count = (int64_t)(place->samples / batch) * place->rows * place->cols;
+    int64_t count = all / batch;
     int64_t elements = c->net->ops[op].elements, offset = 0;
     bool plane = !strcmp(suffix, ".re") || !strcmp(suffix, ".im");
     if (plane ? 2 * count != elements : *suffix || count != elements)
         return; /* a step on the way to a result */
     if (!strcmp(suffix, ".im"))
         offset = count;
-    c->captures[c->capture_count++] = (struct capture){
-        place, (size_t)op, offset, count, bf_alloc((size_t)count * batch * sizeof(bf_half))};
+    capture.op = (size_t)op;
+    capture.offset = offset;
+    capture.count = count;
+    capture.exponent = capture.place ? capture.place->exponent : c->net->ops[op].exponent;
+    capture.halves = bf_alloc((size_t)all * sizeof(bf_half));
+    c->captures[c->capture_count++] = capture;
     c->layers[op].stored = true;
+}
+
+static void add_captures(struct bf_comparison *c, const struct bf_program *program) {
+    for (size_t i = 0; i < program->value_count; i++) {
+        const struct bf_value_place *place = &program->values[i];
+        add_capture(c, (struct capture){.place = place}, place->name,
+                    (int64_t)place->samples * place->rows * place->cols, program->batch);
+    }
+    for (size_t i = 0; i < program->tensor_count; i++) {
+        const struct bf_tensor_place *spill = &program->tensors[i];
+        if (spill->kind == BF_TENSOR_SPILL && spill->dtype == BF_F16)
+            add_capture(c, (struct capture){.spill = spill}, spill->name,
+                        (int64_t)(spill->size / sizeof(bf_half)), program->batch);
+    }
 }
 
 static struct bf_comparison *create(const struct bf_program *program, struct bf_error *error) {
@@ -106,9 +125,8 @@ static struct bf_comparison *create(const struct bf_program *program, struct bf_
     c->layers = bf_alloc(count * sizeof *c->layers);
     c->sums = bf_alloc(count * sizeof *c->sums);
     c->shown = bf_alloc(count * sizeof *c->shown);
-    c->captures = bf_alloc(program->value_count * sizeof *c->captures);
-    for (size_t i = 0; i < program->value_count; i++)
-        add_capture(c, &program->values[i], program->batch);
+    c->captures = bf_alloc((program->value_count + program->tensor_count) * sizeof *c->captures);
+    add_captures(c, program);
     return c;
 }
 
@@ -121,7 +139,7 @@ void bf_comparison_launched(void *user, uint32_t launch, const bf_half *scratchp
     for (size_t i = 0; i < c->capture_count; i++) {
         const struct bf_value_place *place = c->captures[i].place;
         bf_half *out = c->captures[i].halves;
-        if (place->launch != launch)
+        if (!place || place->launch != launch)
             continue;
         for (uint32_t s = 0; s < place->samples; s++)
             for (uint32_t r = 0; r < place->rows; r++) {
@@ -158,7 +176,7 @@ static void observe(void *user, size_t op, const double *elements) {
         const bf_half *got = capture->halves + (int64_t)c->sample * capture->count;
         for (int64_t e = 0; e < capture->count; e++)
             compare(&c->layers[op], &c->sums[op],
-                    ldexp(bf_half_to_double(got[e]), capture->place->exponent),
+                    ldexp(bf_half_to_double(got[e]), capture->exponent),
                     elements[capture->offset + e]);
     }
 }
@@ -218,6 +236,12 @@ static bool run_sample(struct bfrt_session *session, uint64_t sample, struct bf_
 bool bf_comparison_group(struct bfrt_session *session, struct bf_error *error) {
     struct bf_comparison *c = session->comparison;
     uint32_t batch = session->model->program->batch;
+    for (size_t i = 0; i < c->capture_count; i++) {
+        const struct capture *capture = &c->captures[i];
+        if (capture->spill)
+            memcpy(capture->halves, session->dram + capture->spill->dram,
+                   (size_t)capture->count * batch * sizeof(bf_half));
+    }
     for (c->sample = 0; c->sample < batch; c->sample++) {
         uint64_t sample = session->group * batch + c->sample;
         if (sample < session->samples && !run_sample(session, sample, error))

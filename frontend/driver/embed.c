@@ -78,7 +78,7 @@ static void add_values(const struct bf_map *map, struct bf_program *program) {
         const struct bf_place_of_buffer *place = &map->places[b];
         const struct bf_plan *plan = last_writer(map, buffer);
         bool result = buffer->kind == BF_BUFFER_TEMP || buffer->kind == BF_BUFFER_OUTPUT;
-        if (!result || !plan || plan->launch < 0 || place->spm < 0)
+        if (!result || buffer->in_dram || !plan || plan->launch < 0 || place->spm < 0)
             continue;
         program->values[program->value_count++] = (struct bf_value_place){
             .name = bf_strdup(buffer->name),

@@ -217,6 +217,7 @@ static void data_may_be_any_bytes(void **state) {
         for (size_t i = 0; i < p->net_weights_size; i += 50)
             p->net_weights[i] = (uint8_t)(i + 1);
         p->value_count = 1;
+        free(p->values);
         p->values = bf_alloc(sizeof *p->values);
         *p->values = (struct bf_value_place){
             bf_strdup("v\"1"), 0, 1, (uint32_t)size + 1, 3, 32, 16, 1, (int8_t)(size - 100)};
