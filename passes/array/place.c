@@ -128,6 +128,8 @@ static bool no_room(struct bf_map *map, const struct items *items, size_t index,
     for (size_t i = 0; i <= index; i++)
         if (items->data[i].first <= item->first && item->first <= items->data[i].last)
             need += items->data[i].words;
+    if (need <= map->machine.spm_words) /* there are gaps */
+        need = *item->address + item->words;
     int at = item->first < (int)map->plans.count ? item->first : (int)map->plans.count - 1;
     const struct bf_poly_kernel *kernel = map->plans.data[at]->kernel;
     bf_diag_error(diags, kernel->loc,
@@ -142,14 +144,39 @@ static bool no_room(struct bf_map *map, const struct items *items, size_t index,
     return false;
 }
 
+/* Large ones first, otherwise in order. */
+static void sort_by_size(struct items *items) {
+    for (size_t i = 1; i < items->count; i++) {
+        struct item item = items->data[i];
+        size_t j = i;
+        for (; j > 0 && items->data[j - 1].words < item.words; j--)
+            items->data[j] = items->data[j - 1];
+        items->data[j] = item;
+    }
+}
+
+/* Index of the first item that finds no room; items->count if all do. */
+static size_t fit_all(struct bf_map *map, const struct items *items) {
+    for (size_t i = 0; i < items->count; i++) {
+        *items->data[i].address = first_fit(items, i, map->machine.lanes);
+        if (*items->data[i].address + items->data[i].words > map->machine.spm_words)
+            return i;
+    }
+    return items->count;
+}
+
+/* In order of time, which leaves gaps; then by size, which leaves fewer. */
 static bool place_scratchpad(struct bf_map *map, struct bf_diags *diags) {
     struct items items = collect(map);
-    bool ok = true;
     sort_by_first(&items);
-    for (size_t i = 0; i < items.count && ok; i++) {
-        *items.data[i].address = first_fit(&items, i, map->machine.lanes);
-        if (*items.data[i].address + items.data[i].words > map->machine.spm_words)
-            ok = no_room(map, &items, i, diags);
+    bool ok = fit_all(map, &items) == items.count;
+    if (!ok) {
+        sort_by_size(&items);
+        ok = fit_all(map, &items) == items.count;
+    }
+    if (!ok) {
+        sort_by_first(&items);
+        no_room(map, &items, fit_all(map, &items), diags);
     }
     free(items.data);
     return ok;
