@@ -100,14 +100,7 @@ void bf_code_block(struct bf_code *code, uint64_t pes, unsigned id, const char *
 }
 
 static void free_kernel(struct bf_kernel *kernel) {
-    for (size_t i = 0; i < kernel->segment_count; i++)
-        free(kernel->segments[i].words);
-    for (size_t i = 0; i < kernel->block_count; i++)
-        free(kernel->blocks[i].name);
-    free(kernel->segments);
-    free(kernel->blocks);
-    free(kernel->name);
-    free(kernel->what);
+    bf_kernel_clear(kernel);
     free(kernel);
 }
 

@@ -65,11 +65,8 @@ static bool check_places(struct verifier *v) {
 /* ---- plans ---- */
 
 static bool check_operand(struct verifier *v, const struct bf_operand *operand) {
-    const struct bf_buffer *buffer = operand->buffer;
-    bool inside = operand->row >= 0 && operand->col >= 0 && operand->rows >= 1 &&
-                  operand->cols >= 1 && operand->rows <= buffer->rows - operand->row &&
-                  operand->cols <= buffer->cols - operand->col;
-    return inside || wrong(v, "an operand leaves its buffer", buffer->name);
+    return bf_operand_inside(operand) ||
+           wrong(v, "an operand leaves its buffer", operand->buffer->name);
 }
 
 static bool check_operands(struct verifier *v) {

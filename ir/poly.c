@@ -106,6 +106,13 @@ struct bf_operand bf_operand_whole(struct bf_buffer *buffer) {
     return (struct bf_operand){buffer, 0, 0, buffer->rows, buffer->cols};
 }
 
+bool bf_operand_inside(const struct bf_operand *operand) {
+    const struct bf_buffer *buffer = operand->buffer;
+    return operand->row >= 0 && operand->col >= 0 && operand->rows >= 1 && operand->cols >= 1 &&
+           operand->rows <= buffer->rows - operand->row &&
+           operand->cols <= buffer->cols - operand->col;
+}
+
 const struct bf_kernel_param *bf_kernel_find_param(const struct bf_poly_kernel *kernel,
                                                    const char *role) {
     for (size_t i = 0; i < kernel->params.count; i++)

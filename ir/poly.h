@@ -274,6 +274,7 @@ struct bf_poly_kernel *bf_poly_add_kernel(struct bf_poly *poly, enum bf_kernel_k
 /* Frees what a kernel holds of isl and lists, when it is taken out of poly->kernels. */
 void bf_poly_drop_kernel(struct bf_poly_kernel *kernel);
 struct bf_operand bf_operand_whole(struct bf_buffer *buffer);
+bool bf_operand_inside(const struct bf_operand *operand); /* of its buffer, and not empty */
 const struct bf_kernel_param *bf_kernel_find_param(const struct bf_poly_kernel *kernel,
                                                    const char *role); /* NULL if absent */
 struct bf_expr *bf_expr_new(struct bf_poly *poly, enum bf_expr_kind kind, struct bf_expr *a,
@@ -295,6 +296,9 @@ void bf_poly_add_access(struct bf_poly *poly, struct bf_poly_kernel *kernel, str
 void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel, struct bf_stmt *stmt,
                           enum bf_role role, const struct bf_operand *operand, int sample,
                           uint64_t row_mask, uint64_t column_mask);
+/* All accesses of a statement to an array in a role, as one map; NULL if there is none. */
+__isl_give isl_map *bf_stmt_accesses(const struct bf_stmt *stmt, enum bf_role role,
+                                     const char *array);
 /* Whether an access goes to a buffer. */
 bool bf_is_boundary(const char *array);
 /* If an earlier kernel has the same shape (kind, attributes, operands, steps), takes over its

@@ -199,8 +199,7 @@ void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel, s
     push_access(poly, stmt, role, array, 0, map);
 }
 
-/* All accesses of a statement to an array in a role, as one map; NULL if there is none. */
-static __isl_give isl_map *accesses_of(const struct bf_stmt *stmt, enum bf_role role,
+__isl_give isl_map *bf_stmt_accesses(const struct bf_stmt *stmt, enum bf_role role,
                                        const char *array) {
     isl_map *all = NULL;
     for (size_t a = 0; a < stmt->accesses.count; a++) {
@@ -215,7 +214,7 @@ static __isl_give isl_map *accesses_of(const struct bf_stmt *stmt, enum bf_role 
 
 static void add_dep(struct bf_poly_kernel *kernel, int from, int to, const char *array,
                     __isl_take isl_map *write) {
-    isl_map *read = accesses_of(&kernel->stmts.data[to], BF_READ, array);
+    isl_map *read = bf_stmt_accesses(&kernel->stmts.data[to], BF_READ, array);
     if (!read) {
         isl_map_free(write);
         return;
@@ -247,7 +246,7 @@ void bf_poly_compute_deps(struct bf_poly *poly, struct bf_poly_kernel *kernel) {
                 seen_before(stmt, a))
                 continue;
             for (size_t r = 0; r < kernel->stmts.count; r++)
-                add_dep(kernel, (int)s, (int)r, array, accesses_of(stmt, BF_WRITE, array));
+                add_dep(kernel, (int)s, (int)r, array, bf_stmt_accesses(stmt, BF_WRITE, array));
         }
     }
 }

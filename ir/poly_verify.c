@@ -27,19 +27,6 @@ static bool wrong_at(struct verifier *v, const char *what, __isl_take isl_map *w
 
 /* ---- relations ---- */
 
-static __isl_give isl_map *all_accesses(const struct bf_stmt *stmt, enum bf_role role,
-                                        const char *array) {
-    isl_map *all = NULL;
-    for (size_t a = 0; a < stmt->accesses.count; a++) {
-        const struct bf_access *access = &stmt->accesses.data[a];
-        if (access->role != role || strcmp(access->array, array))
-            continue;
-        isl_map *map = isl_map_copy(access->map);
-        all = all ? isl_map_union(all, map) : map;
-    }
-    return all;
-}
-
 static bool check_stmt(struct verifier *v, const struct bf_stmt *stmt) {
     if (!stmt->domain)
         return wrong(v, "isl failed on the domain of", stmt->name);
@@ -68,7 +55,7 @@ static bool check_reads(struct verifier *v, size_t reader) {
             continue;
         isl_set *written = NULL;
         for (size_t w = 0; w < reader; w++) {
-            isl_map *writes = all_accesses(&kernel->stmts.data[w], BF_WRITE, array);
+            isl_map *writes = bf_stmt_accesses(&kernel->stmts.data[w], BF_WRITE, array);
             isl_set *range = writes ? isl_map_range(writes) : NULL;
             written = !written ? range : range ? isl_set_union(written, range) : written;
         }
@@ -100,8 +87,8 @@ static __isl_give isl_map *listed_deps(const struct bf_poly_kernel *kernel, int 
 /* deps is W . R^-1, no more and no less. */
 static bool check_dep(struct verifier *v, int from, int to, const char *array) {
     const struct bf_poly_kernel *kernel = v->kernel;
-    isl_map *write = all_accesses(&kernel->stmts.data[from], BF_WRITE, array);
-    isl_map *read = all_accesses(&kernel->stmts.data[to], BF_READ, array);
+    isl_map *write = bf_stmt_accesses(&kernel->stmts.data[from], BF_WRITE, array);
+    isl_map *read = bf_stmt_accesses(&kernel->stmts.data[to], BF_READ, array);
     isl_map *listed = listed_deps(kernel, from, to, array);
     bool ok = true;
     if (write && read) {
@@ -137,11 +124,8 @@ static bool check_deps(struct verifier *v) {
 /* ---- operands and shape ---- */
 
 static bool check_operand(struct verifier *v, const struct bf_operand *operand) {
-    const struct bf_buffer *buffer = operand->buffer;
-    bool inside = operand->row >= 0 && operand->col >= 0 && operand->rows >= 1 &&
-                  operand->cols >= 1 && operand->rows <= buffer->rows - operand->row &&
-                  operand->cols <= buffer->cols - operand->col;
-    return inside || wrong(v, "an operand leaves its buffer", buffer->name);
+    return bf_operand_inside(operand) ||
+           wrong(v, "an operand leaves its buffer", operand->buffer->name);
 }
 
 static bool check_operands(struct verifier *v, bool *written) {

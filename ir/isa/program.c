@@ -11,7 +11,7 @@ struct bf_program *bf_program_create(void) {
     return program;
 }
 
-static void free_kernel(struct bf_kernel *kernel) {
+void bf_kernel_clear(struct bf_kernel *kernel) {
     for (size_t i = 0; i < kernel->segment_count; i++)
         free(kernel->segments[i].words);
     for (size_t i = 0; i < kernel->block_count; i++)
@@ -28,7 +28,7 @@ void bf_program_free(struct bf_program *program) {
     for (size_t i = 0; i < program->file_count; i++)
         free(program->files[i]);
     for (size_t i = 0; i < program->kernel_count; i++)
-        free_kernel(&program->kernels[i]);
+        bf_kernel_clear(&program->kernels[i]);
     for (size_t i = 0; i < program->tensor_count; i++)
         free(program->tensors[i].name);
     for (size_t i = 0; i < program->value_count; i++)

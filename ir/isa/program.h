@@ -101,6 +101,7 @@ struct bf_program {
 
 struct bf_program *bf_program_create(void);
 void bf_program_free(struct bf_program *program); /* NULL is fine */
+void bf_kernel_clear(struct bf_kernel *kernel);   /* frees what it holds, not the kernel */
 
 /* Everything a device may rely on: words legal on the machine, ids and targets in range and present
  * in the same phases, bodies inside the loaded code, trips and windows in range, DMA inside DRAM
