@@ -144,7 +144,7 @@ static void show_op(struct host *host, const struct bf_op *op, struct bf_host_op
                                       op->loc.line, op->loc.column},
                             .rank = op->result.type.rank,
                             .elements = bf_type_elements(&op->result.type),
-        .exponent = op->result.type.exponent,
+                            .exponent = op->result.type.exponent,
                             .args = args,
                             .is_static = op->result.is_static};
     for (unsigned a = 0; a < shown->rank; a++)
