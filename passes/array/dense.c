@@ -46,6 +46,10 @@ static struct choice choose(const struct bf_map *map, const struct bf_poly_kerne
                                                               : machine->lanes / 2;
     for (int64_t unroll = 1; unroll <= most && unroll <= 8; unroll *= 2) {
         for (int64_t across = 1; across <= pes; across *= 2) {
+            /* Weights of two plans lie in the scratchpad at a time, next to the activations. */
+            int64_t words = across * unroll * kernel->inputs.data[0].cols / machine->lanes;
+            if (across * unroll > 1 && words > machine->spm_words / 8)
+                continue;
             int64_t groups = pes / across;
             while (tiles % groups)
                 groups /= 2;
