@@ -29,7 +29,7 @@ static void *map_file(const char *path, size_t *size) {
 /* NULL on error. The file belongs to the checkpoint. */
 static const struct bf_tensor_file *open_tensors(struct bf_checkpoint *c, const char *path,
                                                  struct bf_error *error) {
-    struct bf_checkpoint_file opened = {0};
+    struct bf_checkpoint_file opened = {.path = path};
     opened.mapped = map_file(path, &opened.size);
     if (opened.mapped)
         opened.file = bf_tensor_file_parse(opened.mapped, opened.size, path, error);

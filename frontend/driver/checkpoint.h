@@ -27,6 +27,7 @@ struct bf_checkpoint {
     } tensors;
     struct {
         struct bf_checkpoint_file {
+            const char *path;
             struct bf_tensor_file *file;
             void *mapped; /* NULL: the file has its bytes itself */
             size_t size;

@@ -140,6 +140,16 @@ static void keep_inputs(const struct line *folder, int list) {
         keep(folder, list, o->input, NULL, 0);
     for (size_t i = 0; i < o->weights.count; i++)
         keep(folder, list, o->weights.data[i], NULL, 0);
+    for (size_t i = 0; i < c->checkpoint.files.count; i++) { /* shards, which no option names */
+        const char *path = c->checkpoint.files.data[i].path;
+        bool named = false;
+        for (size_t j = 0; j < o->weights.count; j++)
+            named |= !strcmp(path, o->weights.data[j]);
+        if (!named)
+            keep(folder, list, path, NULL, 0);
+    }
+    for (size_t i = 0; i < o->calibrate.count; i++)
+        keep(folder, list, o->calibrate.data[i], NULL, 0);
     if (o->arch)
         keep(folder, list, o->arch, NULL, 0);
 }
