@@ -186,7 +186,7 @@ struct bfrt_layer {
     double max_error;
     double relative_l2; /* |array - float64| / |float64|; 0 if both are 0 */
     double operands;    /* the largest relative_l2 among the stored values that it reads */
-    bool loses;         /* relative_l2 is above 2^-10 and 4 x operands, or it has infinities
+    bool loses;         /* relative_l2 is above 2^-9 and 4 x operands, or it has infinities
                            or NaNs that no operand has */
 };
 

@@ -58,7 +58,7 @@ static void add_verdict(struct bf_text *text, const struct bfrt_session *session
             layer = bfrt_layer(session, i);
     if (!layer) {
         bf_text_add(text, "no operator loses precision: none has four times the relative error of "
-                          "what it reads, above 2^-10\n");
+                          "what it reads, above 2^-9\n");
         return;
     }
     bf_text_add(text, "precision is lost first at ");

@@ -271,7 +271,7 @@ static void judge(struct bf_comparison *c, size_t number, const int64_t *args, s
         layer->relative_l2 = sqrt(sums->error / sums->value); /* infinite if all should be 0 */
     bool own = layer->infinities || layer->nans;
     layer->loses = (own && !specials) ||
-                   (layer->relative_l2 > 0x1p-10 && layer->relative_l2 > 4 * layer->operands);
+                   (layer->relative_l2 > 0x1p-9 && layer->relative_l2 > 4 * layer->operands);
     brings[number] = layer->relative_l2;
     special[number] = own;
 }
