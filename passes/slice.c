@@ -113,6 +113,14 @@ static bool fits(const struct slicer *s) {
 
 /* ---- groups ---- */
 
+/* A copy of whole rows to as many rows: columns stay where they are. */
+static bool copies_rows(const struct bf_poly_kernel *kernel) {
+    const struct bf_operand *in = &kernel->inputs.data[0], *out = &kernel->outputs.data[0];
+    return !kernel->attrs.count && !kernel->params.count && in->rows == out->rows &&
+           in->cols == out->cols && in->buffer->samples == out->buffer->samples &&
+           in->cols == in->buffer->cols && out->cols == out->buffer->cols;
+}
+
 static enum axis axis_of(const struct bf_poly_kernel *kernel) {
     switch (kernel->kind) {
     case BF_KERNEL_BUTTERFLY:
@@ -125,6 +133,8 @@ static enum axis axis_of(const struct bf_poly_kernel *kernel) {
         return kernel->lanes == BF_LANES_ROWS ? AXIS_ROWS : AXIS_COLS;
     case BF_KERNEL_ATTENTION:
         return AXIS_HEADS;
+    case BF_KERNEL_COPY:
+        return copies_rows(kernel) ? AXIS_COLS : AXIS_NONE;
     default:
         return AXIS_NONE;
     }
@@ -364,6 +374,8 @@ static struct bf_operand sliced(struct slicer *s, const struct group *g,
         struct bf_operand own = cut(g, kernel, operand, slice);
         result.col = own.col - part.col;
         result.cols = own.cols;
+        result.row = own.row - part.row;
+        result.rows = own.rows;
     }
     return result;
 }
@@ -418,6 +430,14 @@ static void clone_attention(const struct bf_build *build, const struct bf_poly_k
                        window > 0 ? window : 0);
 }
 
+static void clone_copy(const struct bf_build *build, struct bf_operand in, struct bf_operand out) {
+    struct bf_poly_kernel *clone = bf_poly_add_kernel(build->poly, BF_KERNEL_COPY);
+    clone->what = bf_arena_strdup(&build->poly->arena, build->what);
+    clone->loc = build->loc;
+    *bf_push(&clone->inputs) = in;
+    *bf_push(&clone->outputs) = out;
+}
+
 enum { MAX_OPERANDS = 64 };
 
 static bool clone_kernel(struct slicer *s, const struct group *g,
@@ -462,6 +482,11 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
     case BF_KERNEL_ATTENTION:
         clone_attention(&build, kernel, in, out, slice);
         break;
+    case BF_KERNEL_COPY:
+        if (copies_rows(kernel)) {
+            clone_copy(&build, in[0], out[0]);
+            break;
+        } /* fall through */
     default:
         return bf_diag_error(s->diags, kernel->loc,
                              "cannot map %s on '%s': its operands do not fit the scratchpad of %u "

@@ -34,7 +34,7 @@ static inline bool compile_net(struct compiled *c, struct bf_net *net,
         !bf_pass_exponents(net, &c->diags))
         return false;
     struct bf_poly *poly = bf_pass_select(net, &c->diags);
-    if (!poly || !bf_poly_verify(poly, &c->diags)) {
+    if (!poly || !bf_pass_slice(poly, machine, &c->diags) || !bf_poly_verify(poly, &c->diags)) {
         bf_poly_free(poly);
         return false;
     }

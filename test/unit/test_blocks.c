@@ -246,6 +246,19 @@ static void compressions(void **state) {
     compress(32, 16, 1, 1, "leading", false, 1, &m, &bf_device_ref);
 }
 
+/* Activations that exceed the scratchpad, a slice at a time. */
+static void in_slices(void **state) {
+    (void)state;
+    struct bf_machine m = machine_of(16, 4, 4);
+    m.spm_words = 24576;
+    compress(256, 480, 256, 64, "lowpass", false, 1, &m, &bf_device_ref);
+    compress(256, 480, 32, 8, "leading", false, 2, &m, &bf_device_ref);
+    monarch(700, 16, true, 1, &m, &bf_device_ref);
+    monarch(200, 16, true, 4, &m, &bf_device_ref);
+    butterfly(1500, 256, 128, 32, true, 1, &m, &bf_device_ref);
+    butterfly(300, 256, 128, 32, true, 4, &m, &bf_device_ref);
+}
+
 /* ---- planted faults ---- */
 
 static struct compiled planted;
@@ -382,6 +395,7 @@ int main(void) {
         cmocka_unit_test(transposes),
         cmocka_unit_test(compressions),
         cmocka_unit_test(any_axes),
+        cmocka_unit_test(in_slices),
         cmocka_unit_test(faults_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
