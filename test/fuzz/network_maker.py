@@ -223,12 +223,22 @@ class Maker:
                         {"weight": (path + ".weight", (width,), 1, 0.1),
                          "bias": (path + ".bias", (width,), 0, 0.1)})
 
+    def rmsnorm(self, x):
+        before, path = self.label()
+        return self.add(f"{before}rmsnorm({x})", ops.RmsNorm(), [x],
+                        {"weight": (path + ".weight", self.shape(x)[-1:], 1, 0.1)})
+
     def tamed(self, x, limit):
         """x, normalised if it has large values."""
         return self.layernorm(x) if self.largest(x) > limit else x
 
     def activation(self, x):
         x = self.tamed(x, 100)
+        if self.chance(0.2):
+            name, function = self.choose(("tanh", np.tanh),
+                                         ("sigmoid", lambda v: 1 / (1 + np.exp(-v))),
+                                         ("silu", lambda v: v / (1 + np.exp(-v))))
+            return self.add(f"{name}({x})", ops.Pointwise(function), [x])
         kind = self.choose("gelu", "gelu_tanh", "relu")
         if kind == "relu":
             return self.add(f"relu({x})", ops.Pointwise(lambda v: np.maximum(v, 0)), [x])
@@ -306,16 +316,31 @@ class Maker:
         x = self.tamed(x, 8)
         hidden = self.shape(x)[1]
         heads = self.choose(*(h for h in (1, 2, 3, 4, 8) if hidden % h == 0))
-        q, k, v = self.packed(x) if self.chance(0.25) else (self.any_linear(x, hidden)
-                                                            for _ in range(3))
-        args, text = [q, k, v], f"attention({q}, {k}, {v}, heads = {heads}"
+        kv_heads = heads // 2 if heads % 2 == 0 and self.chance(0.15) else heads
+        width = hidden // heads * kv_heads
+        if width == hidden and self.chance(0.25):
+            q, k, v = self.packed(x)
+        else:
+            q, k, v = (self.any_linear(x, out) for out in (hidden, width, width))
+        args, text, sees = [q, k, v], f"attention({q}, {k}, {v}, heads = {heads}", None
+        text += f", kv_heads = {kv_heads}" if kv_heads < heads else ""
+        if self.chance(0.2):
+            text, sees = self.limited(text)
         masks = [n for n, value in self.values.items()
                  if value.dtype == np.uint8 and value.shape[-1] == len(self.values[x])]
-        if masks and self.chance(0.8):
+        if masks and not sees and self.chance(0.8):
             args.append(self.choose(*masks))
             text += f", mask = {args[3]}"
-        y = self.add(text + ")", ops.Attention(heads), args)
+        y = self.add(text + ")", ops.Attention(heads, kv_heads, sees), args)
         return self.any_linear(y, hidden) if self.chance(0.7) else y
+
+    def limited(self, text):
+        """Attention to tokens nearby, or to those before."""
+        window = int(self.rng.integers(1, 20))
+        return self.choose(
+            (text + ", causal", lambda i, j: j <= i),
+            (text + f", window = {window}", lambda i, j: abs(i - j) <= window),
+            (text + f", causal, window = {window}", lambda i, j: (j <= i) & (i - j < window)))
 
     def packed(self, x):
         """Three maps that are parts of one parameter, as in torch.nn.MultiheadAttention."""
@@ -340,6 +365,20 @@ class Maker:
             args.append(masks[0])
             text += f", mask = {masks[0]}"
         return self.add(text + (", keep)" if keep else ")"), ops.Mean(axis, keep), args)
+
+    def reduce(self, x):
+        """Sum or maximum along an axis, which stays."""
+        axis = int(self.rng.integers(self.values[x].ndim))
+        name, function = self.choose(("sum", np.sum), ("max", np.max))
+        return self.add(f"{name}({x}, axis = {axis}, keep)", ops.Pointwise(
+            lambda v: function(v, axis=axis, keepdims=True)), [x])
+
+    def concat(self, x):
+        other, axis = self.partner(x), -int(self.rng.integers(1, self.values[x].ndim + 1))
+        if self.shape(other) != self.shape(x) or self.shape(x)[axis] > LONGEST // 2:
+            raise Unsuitable
+        return self.add(f"concat({x}, {other}, axis = {axis})", ops.Pointwise(
+            lambda a, b: np.concatenate([a, b], axis)), [x, other])
 
     # ---- larger structures ----
 
@@ -388,7 +427,8 @@ class Maker:
         actions = [self.linear, self.butterfly, self.butterfly, self.layernorm, self.activation,
                    self.softmax, self.fourier, self.scalar, self.two, self.two, self.cut,
                    self.attention, self.residual, self.residual, self.loop, self.feed_forward,
-                   self.blocks_of_columns, self.compress, self.transpose]
+                   self.blocks_of_columns, self.compress, self.transpose, self.rmsnorm,
+                   self.reduce, self.concat]
         for _ in range(steps):
             kept = len(self.body.steps), len(self.body.lines), dict(self.values), len(self.blocks)
             try:

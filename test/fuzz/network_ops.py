@@ -181,30 +181,34 @@ class Fft:
 
 
 class Attention:
-    """q, k, v and perhaps a mask [keys] or [queries, keys]."""
+    """q, k, v and perhaps a mask [keys] or [queries, keys]. Query head i reads key head
+    i / (heads / kv_heads); `sees(i, j)` says whether query i may look at key j."""
 
-    def __init__(self, heads):
-        self.heads = heads
+    def __init__(self, heads, kv_heads, sees=None):
+        self.heads, self.kv_heads, self.sees = heads, kv_heads, sees
+
+    def allowed(self, tensors):
+        shape = len(tensors[0]), len(tensors[1])
+        seen = np.ones(shape, bool)
+        if len(tensors) == 4:
+            seen &= tensors[3].astype(bool)
+        return seen & np.fromfunction(self.sees, shape, dtype=int) if self.sees else seen
 
     def exact(self, tensors, w):
         q, k, v = tensors[:3]
-        d = q.shape[1] // self.heads
-        y = np.zeros((q.shape[0], v.shape[1]))
+        d, group = q.shape[1] // self.heads, self.heads // self.kv_heads
+        y, allowed = np.zeros(q.shape), self.allowed(tensors)
         for head in range(self.heads):
-            own = slice(head * d, head * d + d)
-            for i in range(len(q)):
-                scores = k[:, own] @ q[i, own] / math.sqrt(d)
-                seen = np.ones(len(k), bool)
-                if len(tensors) == 4:
-                    seen = tensors[3].astype(bool)
-                    seen = seen[i] if seen.ndim == 2 else seen
+            own, shared = (slice(h * d, h * d + d) for h in (head, head // group))
+            for i, seen in enumerate(allowed):
+                scores = k[:, shared] @ q[i, own] / math.sqrt(d)
                 power = np.where(seen, np.exp(scores - scores[seen].max()), 0)
-                y[i, own] = power / power.sum() @ v[:, own]
+                y[i, own] = power / power.sum() @ v[:, shared]
         return y
 
     def rounded(self, p, tensors, w):
-        allowed = tensors[3].astype(bool) if len(tensors) == 4 else None
-        return reference.attention(p, *tensors[:3], self.heads, allowed=allowed)
+        return reference.attention(p, *tensors[:3], self.heads, self.kv_heads,
+                                   self.allowed(tensors))
 
 
 class Softmax:
@@ -235,6 +239,15 @@ class LayerNorm:
         one = np.ones(tensors[0].shape[-1])
         return reference.layer_norm(p, tensors[0], w.get("weight", one), w.get("bias", 0 * one),
                                     self.eps)
+
+
+class RmsNorm:
+    def exact(self, tensors, w):
+        x = tensors[0]
+        return x / np.sqrt((x * x).sum(-1, keepdims=True) / x.shape[-1] + 1e-6) * w["weight"]
+
+    def rounded(self, p, tensors, w):
+        return reference.rms_norm(p, tensors[0], w["weight"])
 
 
 class Gelu:
