@@ -53,8 +53,60 @@ struct bf_plan *bf_map_add_plan(struct bf_map *map, struct bf_poly_kernel *kerne
     return plan;
 }
 
+static bool same_view(const struct bf_param_view *a, const struct bf_param_view *b) {
+    bool same = a->param == b->param && a->rank == b->rank;
+    for (unsigned i = 0; same && i < a->rank; i++)
+        same = a->begin[i] == b->begin[i] && a->extent[i] == b->extent[i];
+    return same;
+}
+
+static bool same_numbers(const struct bf_ints *a, const struct bf_ints *b) {
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = !strcmp(a->data[i].name, b->data[i].name) && a->data[i].value == b->data[i].value;
+    return same;
+}
+
+static bool same_layouts(const struct bf_plan *a, const struct bf_plan *b) {
+    if (a->layouts.count != b->layouts.count || a->first != b->first || a->last != b->last)
+        return false;
+    for (size_t i = 0; i < a->layouts.count; i++) {
+        const struct bf_layout *x = &a->layouts.data[i], *y = &b->layouts.data[i];
+        if (x->first != y->first || x->last != y->last || x->digits.count != y->digits.count)
+            return false;
+        for (size_t d = 0; d < x->digits.count; d++)
+            if (x->digits.data[d].digit != y->digits.data[d].digit ||
+                x->digits.data[d].where != y->digits.data[d].where ||
+                x->digits.data[d].position != y->digits.data[d].position)
+                return false;
+    }
+    return true;
+}
+
+bool bf_plan_same_weights(const struct bf_plan *a, const struct bf_plan *b) {
+    bool same = bf_poly_same_shape(a->kernel, b->kernel) && same_numbers(&a->ints, &b->ints) &&
+                same_layouts(a, b);
+    for (size_t i = 0; same && i < a->kernel->params.count; i++)
+        same = same_view(&a->kernel->params.data[i].view, &b->kernel->params.data[i].view);
+    return same;
+}
+
+static const struct bf_recipe *find_recipe(const struct bf_map *map, const char *kind,
+                                           const struct bf_plan *plan) {
+    for (size_t i = 0; i < map->recipes.count; i++) {
+        const struct bf_recipe *recipe = &map->recipes.data[i];
+        if (recipe->plan >= 0 && !strcmp(recipe->kind, kind) &&
+            bf_plan_same_weights(map->plans.data[recipe->plan], plan))
+            return recipe;
+    }
+    return NULL;
+}
+
 int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan *plan, int64_t sets,
                       int64_t pes, int64_t words) {
+    const struct bf_recipe *known = find_recipe(map, kind, plan);
+    if (known && known->sets == sets && known->pes == pes && known->words == words)
+        return (int)known->index;
     struct bf_recipe *recipe = bf_push(&map->recipes);
     memset(recipe, 0, sizeof *recipe);
     recipe->kind = bf_arena_strdup(&map->arena, kind);
@@ -65,13 +117,6 @@ int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan
     recipe->words = words;
     recipe->index = (unsigned)map->recipes.count - 1;
     return (int)recipe->index;
-}
-
-static bool same_view(const struct bf_param_view *a, const struct bf_param_view *b) {
-    bool same = a->param == b->param && a->rank == b->rank;
-    for (unsigned i = 0; same && i < a->rank; i++)
-        same = a->begin[i] == b->begin[i] && a->extent[i] == b->extent[i];
-    return same;
 }
 
 /* The parameter's name, with the part of it that the view is: "position.weight[16:16,0:64]". */

@@ -301,6 +301,8 @@ __isl_give isl_map *bf_stmt_accesses(const struct bf_stmt *stmt, enum bf_role ro
                                      const char *array);
 /* Whether an access goes to a buffer. */
 bool bf_is_boundary(const char *array);
+/* Equal but for which buffers and parameters of equal shape they use. */
+bool bf_poly_same_shape(const struct bf_poly_kernel *a, const struct bf_poly_kernel *b);
 /* If an earlier kernel has the same shape (kind, attributes, operands, steps), takes over its
  * digits, statements and dependences. For builders, before they make their own. */
 bool bf_poly_share_structure(struct bf_poly *poly, struct bf_poly_kernel *kernel);

@@ -31,7 +31,7 @@ static bool same_expr(const struct bf_expr *a, const struct bf_expr *b) {
            same_expr(a->b, b->b) && same_expr(a->c, b->c);
 }
 
-static bool same_shape(const struct bf_poly_kernel *a, const struct bf_poly_kernel *b) {
+bool bf_poly_same_shape(const struct bf_poly_kernel *a, const struct bf_poly_kernel *b) {
     if (a->kind != b->kind || a->lanes != b->lanes || a->inputs.count != b->inputs.count ||
         a->outputs.count != b->outputs.count || a->params.count != b->params.count ||
         a->steps.count != b->steps.count || !same_ints(&a->attrs, &b->attrs))
@@ -77,7 +77,7 @@ bool bf_poly_share_structure(struct bf_poly *poly, struct bf_poly_kernel *kernel
     const struct bf_poly_kernel *like = NULL;
     for (unsigned k = 0; k < kernel->index && !like; k++) {
         const struct bf_poly_kernel *other = poly->kernels.data[k];
-        if (other->stmts.count && same_shape(other, kernel) && same_aliases(other, kernel))
+        if (other->stmts.count && bf_poly_same_shape(other, kernel) && same_aliases(other, kernel))
             like = other;
     }
     if (!like)
