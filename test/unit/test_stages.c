@@ -295,6 +295,9 @@ static void swapped_bodies(void **state) {
     uint8_t start = f1->d.cal.start;
     f1->d.cal.start = f2->d.cal.start;
     f2->d.cal.start = start;
+    uint8_t length = f1->d.cal.length;
+    f1->d.cal.length = f2->d.cal.length;
+    f2->d.cal.length = length;
     plant_end(&p, "element ");
 }
 
