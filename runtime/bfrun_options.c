@@ -11,6 +11,7 @@
 
 enum option_id {
     IN,
+    RANDOM,
     OUT,
     DEVICE,
     STATS,
@@ -30,6 +31,7 @@ static const struct option {
     enum option_id id;
 } table[] = {
     {"-in", "FILE", "take inputs from a safetensors file; may be repeated", IN},
+    {"-random-inputs", "SEED", "take pseudo-random inputs; -in replaces them one by one", RANDOM},
     {"-out", "FILE", "write the outputs to a safetensors file", OUT},
     {"-o", "FILE", NULL, OUT},
     {"-device", "NAME", "what it runs on (default: sim; with -compare: ref)", DEVICE},
@@ -146,14 +148,23 @@ static bool set_stats(struct bf_run_options *options, const char *value, struct 
     return true;
 }
 
-static bool set_limit(struct bf_run_options *options, const char *value, struct bf_error *error) {
+static bool whole_number(const char *value, uint64_t *number) {
     char *end;
     errno = 0;
-    options->cycle_limit = strtoull(value, &end, 10);
-    if (errno || *end || value[0] < '0' || value[0] > '9')
-        return bf_fail(error, BF_ERROR_INPUT, "'-cycle-limit' takes a number of cycles, not '%s'",
-                       value);
-    return true;
+    *number = strtoull(value, &end, 10);
+    return !errno && !*end && value[0] >= '0' && value[0] <= '9';
+}
+
+static bool set_limit(struct bf_run_options *options, const char *value, struct bf_error *error) {
+    return whole_number(value, &options->cycle_limit) ||
+           bf_fail(error, BF_ERROR_INPUT, "'-cycle-limit' takes a number of cycles, not '%s'",
+                   value);
+}
+
+static bool set_seed(struct bf_run_options *options, const char *value, struct bf_error *error) {
+    options->random_inputs = true;
+    return whole_number(value, &options->seed) ||
+           bf_fail(error, BF_ERROR_INPUT, "'-random-inputs' takes a whole number, not '%s'", value);
 }
 
 static bool apply(struct bf_run_options *options, const struct option *option, const char *value,
@@ -173,6 +184,8 @@ static bool apply(struct bf_run_options *options, const struct option *option, c
         return once(&options->trace, value, "'-trace-cycles'", error);
     case LIMIT:
         return set_limit(options, value, error);
+    case RANDOM:
+        return set_seed(options, value, error);
     case COMPARE:
         return options->compare = true;
     case DESCRIBE:

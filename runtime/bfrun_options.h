@@ -3,6 +3,7 @@
 #define BF_RUNTIME_BFRUN_OPTIONS_H
 
 #include "ir/isa/base.h"
+#include "runtime/bfrt.h"
 
 enum bf_stats_form { BF_STATS_NONE, BF_STATS_TEXT, BF_STATS_JSON };
 
@@ -17,6 +18,8 @@ struct bf_run_options {
     const char *trace; /* NULL: none */
     enum bf_stats_form stats;
     uint64_t cycle_limit;
+    bool random_inputs;
+    uint64_t seed;
     bool compare, describe, check, quiet, warnings_are_errors, help, version;
     bool color; /* standard error is a terminal that may be coloured */
     struct bf_arena arena;
@@ -27,5 +30,10 @@ bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
                           struct bf_error *error);
 void bf_run_options_free(struct bf_run_options *options);
 void bf_run_options_help(FILE *out);
+
+/* bfrun_random.c: binds every input to a batch of pseudo-random values: about standard normal, ids 0
+ * or 1, masks that keep all. The same seed gives the same values. */
+bool bf_bind_random(struct bfrt_session *session, const struct bfrt_model *model, uint64_t seed,
+                    struct bfrt_error *error);
 
 #endif

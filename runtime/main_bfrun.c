@@ -178,8 +178,10 @@ static void report(const struct bf_run_options *options, const struct bfrt_model
     bf_text_free(&text);
 }
 
-static bool bind_inputs(const struct bf_run_options *options, struct bfrt_session *session,
-                        struct bfrt_error *error) {
+static bool bind_inputs(const struct bf_run_options *options, const struct bfrt_model *model,
+                        struct bfrt_session *session, struct bfrt_error *error) {
+    if (options->random_inputs && !bf_bind_random(session, model, options->seed, error))
+        return false;
     for (size_t i = 0; i < options->inputs.count; i++)
         if (!bfrt_bind_file(session, options->inputs.data[i], error))
             return false;
@@ -215,7 +217,7 @@ static int open_and_run(const struct bf_run_options *options, const struct bfrt_
         how.progress = draw_progress;
     /* Inputs are tried before the trace file is made. */
     struct bfrt_session *session = bfrt_session_create(model, options->device, &how, &error);
-    if (!session || !bind_inputs(options, session, &error)) {
+    if (!session || !bind_inputs(options, model, session, &error)) {
         bfrt_session_free(session);
         return fail(options, error.code, error.text);
     }
