@@ -39,9 +39,10 @@ struct fe_value fe_call_labelled(struct fe_sema *sema, struct fe_frame *frame,
              "parameters again",
              label.path);
     if (first->file == expr->left->span.file && first->begin == expr->left->span.begin)
-        fe_note(&sema->report, *first,
-                "it was used in an earlier round of the loop; an index makes it another path, as in "
-                "'label[i]: ...'");
+        fe_note(
+            &sema->report, *first,
+            "it was used in an earlier round of the loop; an index makes it another path, as in "
+            "'label[i]: ...'");
     else
         fe_note(&sema->report, *first, "it was used first here");
     return fe_broken();

@@ -27,8 +27,8 @@ static cyaml_schema_field_t number_field(const struct bf_machine_number *number)
 
 static void make_schema(struct schema *schema) {
     memset(schema, 0, sizeof *schema); /* zero fields are field ends */
-    static const cyaml_schema_field_t name = CYAML_FIELD_STRING(
-        "name", CYAML_FLAG_DEFAULT, struct bf_machine, name, 1);
+    static const cyaml_schema_field_t name =
+        CYAML_FIELD_STRING("name", CYAML_FLAG_DEFAULT, struct bf_machine, name, 1);
     size_t field = 0, group = 0;
     schema->groups[group++] = name;
     for (size_t i = 0; i < bf_machine_number_count; i++) {
@@ -92,9 +92,8 @@ static unsigned line_of(const char *text, const char *group, const char *key) {
     return 0;
 }
 
-static bool out_of_range(const char *file, const char *text,
-                         const struct bf_machine_number *number, uint32_t value,
-                         struct bf_error *error) {
+static bool out_of_range(const char *file, const char *text, const struct bf_machine_number *number,
+                         uint32_t value, struct bf_error *error) {
     unsigned line = line_of(text, number->group, number->key);
     return bf_fail(error, BF_ERROR_INPUT,
                    "%s:%u: error: %s.%s: %u is not allowed; %s from %u to %u%s%s", file, line,
@@ -121,8 +120,8 @@ static bool check_ranges(const char *file, const char *text, const struct bf_mac
 
 /* ---- reading ---- */
 
-/* Keys that are missing keep their default: cyaml reads into zeros, so what the text does not name is
- * filled in afterwards. */
+/* Keys that are missing keep their default: cyaml reads into zeros, so what the text does not name
+ * is filled in afterwards. */
 static void fill_defaults(const char *text, struct bf_machine *machine) {
     struct bf_machine standard = bf_machine_default();
     for (size_t i = 0; i < bf_machine_number_count; i++) {
@@ -200,8 +199,8 @@ void bf_arch_print(const struct bf_machine *machine, struct bf_text *text) {
             bf_text_printf(text, "%s:\n", number->group);
         struct bf_text pair = {0};
         bf_text_printf(&pair, "  %s: %u", number->key, value);
-        bf_text_printf(text, "%-32s # %s%s%s\n", pair.data, number->unit,
-                       *number->unit ? ": " : "", number->what);
+        bf_text_printf(text, "%-32s # %s%s%s\n", pair.data, number->unit, *number->unit ? ": " : "",
+                       number->what);
         bf_text_free(&pair);
     }
 }

@@ -46,8 +46,8 @@ void bf_code_begin(struct bf_code *code, struct bf_map *map, struct bf_plan *pla
     code->kernel->name = bf_strdup(plan->name);
     code->kernel->what = bf_strdup(plan->kernel->what);
     if (loc.line)
-        code->kernel->place = (struct bf_place){loc.file - map->poly->header.file_base, loc.line,
-                                                loc.column};
+        code->kernel->place =
+            (struct bf_place){loc.file - map->poly->header.file_base, loc.line, loc.column};
     code->kernel->segments = bf_alloc(sizeof *code->kernel->segments);
     code->kernel->segment_count = 1;
     code->kernel->segments[0].pes = bf_all_pes(&map->machine);

@@ -102,8 +102,8 @@ static const struct bf_recipe *find_recipe(const struct bf_map *map, const char 
     return NULL;
 }
 
-int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan *plan, int64_t sets,
-                      int64_t pes, int64_t words) {
+int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan *plan,
+                      int64_t sets, int64_t pes, int64_t words) {
     const struct bf_recipe *known = find_recipe(map, kind, plan);
     if (known && known->sets == sets && known->pes == pes && known->words == words)
         return (int)known->index;

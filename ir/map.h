@@ -132,7 +132,8 @@ struct bf_plan *bf_map_add_plan(struct bf_map *map, struct bf_poly_kernel *kerne
 /* Whether two plans pack the same words: the same numbers and layouts for kernels of one shape with
  * the same parameters, as slices of a sequence and loops over one layer have. */
 bool bf_plan_same_weights(const struct bf_plan *a, const struct bf_plan *b);
-/* For a plan whose numbers and layouts are final; the same one for a plan that packs the same words. */
+/* For a plan whose numbers and layouts are final; the same one for a plan that packs the same
+ * words. */
 int bf_map_add_recipe(struct bf_map *map, const char *kind, const struct bf_plan *plan,
                       int64_t sets, int64_t pes, int64_t words);
 /* The tensor itself, for DMA; the same one for the same view. */

@@ -69,10 +69,10 @@ static void print_plan(const struct bf_plan *plan, struct bf_text *text) {
 }
 
 static void print_recipe(const struct bf_recipe *recipe, struct bf_text *text) {
-    bf_text_printf(text, "recipe %s plan=%d sets=%" PRId64 " pes=%" PRId64 " words=%" PRId64
-                         " at=%" PRIu64 " ",
-                   recipe->kind, recipe->plan, recipe->sets, recipe->pes, recipe->words,
-                   recipe->rodata);
+    bf_text_printf(
+        text,
+        "recipe %s plan=%d sets=%" PRId64 " pes=%" PRId64 " words=%" PRId64 " at=%" PRIu64 " ",
+        recipe->kind, recipe->plan, recipe->sets, recipe->pes, recipe->words, recipe->rodata);
     bf_text_add_quoted(text, recipe->name);
     if (recipe->plan < 0) {
         bf_text_add(text, " ");
@@ -168,9 +168,9 @@ static bool parse_layout(struct bf_reader *r, struct bf_plan *plan) {
         while (where && word < 4 && strcmp(where_words[word], where))
             word++;
         ok = where && bf_reader_int(r, &at.position);
-        if (ok && (at.digit < 0 || word == 4 || at.position < 0 ||
-                   (word == BF_AT_LOCAL && at.position == 0) ||
-                   (word == BF_AT_PE && at.position > 5)))
+        if (ok &&
+            (at.digit < 0 || word == 4 || at.position < 0 ||
+             (word == BF_AT_LOCAL && at.position == 0) || (word == BF_AT_PE && at.position > 5)))
             ok = bf_reader_error(r, "this is no place of a digit");
         at.where = (enum bf_where)word;
         *bf_push(&layout.digits) = at;
@@ -221,8 +221,7 @@ static bool parse_recipe(struct bf_reader *r, struct bf_map *map) {
 
 /* A line between the poly and the program; *known says whether it was one. */
 static bool parse_line(struct bf_reader *r, struct bf_map *map, bool *known) {
-    struct bf_plan *plan =
-        map->plans.count ? map->plans.data[map->plans.count - 1] : NULL;
+    struct bf_plan *plan = map->plans.count ? map->plans.data[map->plans.count - 1] : NULL;
     struct bf_operand operand;
     *known = true;
     if (bf_reader_accept(r, "after"))

@@ -200,7 +200,7 @@ void bf_poly_add_boundary(struct bf_poly *poly, struct bf_poly_kernel *kernel, s
 }
 
 __isl_give isl_map *bf_stmt_accesses(const struct bf_stmt *stmt, enum bf_role role,
-                                       const char *array) {
+                                     const char *array) {
     isl_map *all = NULL;
     for (size_t a = 0; a < stmt->accesses.count; a++) {
         const struct bf_access *access = &stmt->accesses.data[a];

@@ -11,14 +11,16 @@ struct bf_build {
     struct bf_loc loc;
 };
 
-/* y = butterfly(x) + bias along the columns; `bias` may be NULL. Twiddle [stacks, blocks, m, n/2, 2, 2]. */
+/* y = butterfly(x) + bias along the columns; `bias` may be NULL. Twiddle [stacks, blocks, m, n/2,
+ * 2, 2]. */
 struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct bf_operand x,
                                           struct bf_operand y, const struct bf_param_view *twiddle,
                                           const struct bf_param_view *bias, bool increasing);
 
-/* Unnormalised DFT of `n` points along the axis that `lanes` leaves: rows of re + i im (im NULL: real
- * input) to out_re + i out_im (out_im NULL: only the real part is wanted). Buffer exponents say how
- * far results are shifted; shifts are spread over the stages (floor(log2(R) / 2) after radices R). */
+/* Unnormalised DFT of `n` points along the axis that `lanes` leaves: rows of re + i im (im NULL:
+ * real input) to out_re + i out_im (out_im NULL: only the real part is wanted). Buffer exponents
+ * say how far results are shifted; shifts are spread over the stages (floor(log2(R) / 2) after
+ * radices R). */
 struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
                                     const struct bf_operand *re, const struct bf_operand *im,
                                     const struct bf_operand *out_re,
@@ -29,8 +31,8 @@ struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_op
                                       struct bf_operand y, const struct bf_param_view *weight,
                                       const struct bf_param_view *bias);
 
-/* Columns fall into blocks: block b of x gives, for each output o, column o x blocks + b of y. weight
- * [blocks, out, in] (Monarch's factors: Dao et al., 2022), bias [out x blocks] or NULL. */
+/* Columns fall into blocks: block b of x gives, for each output o, column o x blocks + b of y.
+ * weight [blocks, out, in] (Monarch's factors: Dao et al., 2022), bias [out x blocks] or NULL. */
 struct bf_poly_kernel *bf_build_block_dense(const struct bf_build *build, struct bf_operand x,
                                             struct bf_operand y, const struct bf_param_view *weight,
                                             const struct bf_param_view *bias);

@@ -27,8 +27,7 @@ struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_op
         *bf_push(&kernel->params) = (struct bf_kernel_param){"bias", bf_poly_view(poly, bias)};
 
     /* Sums are multiplied by 2^exponent before they are rounded. */
-    bf_ints_set(&kernel->attrs, &poly->arena, "exponent",
-                x.buffer->exponent - y.buffer->exponent);
+    bf_ints_set(&kernel->attrs, &poly->arena, "exponent", x.buffer->exponent - y.buffer->exponent);
 
     if (bf_poly_share_structure(poly, kernel))
         return kernel;
@@ -37,16 +36,13 @@ struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_op
     int k = add_digit(build, kernel, "k", x.cols);
     uint64_t row = bit(s) | bit(t);
 
-    struct bf_stmt *dot =
-        bf_poly_add_stmt(poly, kernel, "P", BF_STMT_DOT, row | bit(o) | bit(k));
+    struct bf_stmt *dot = bf_poly_add_stmt(poly, kernel, "P", BF_STMT_DOT, row | bit(o) | bit(k));
     bf_poly_add_boundary(poly, kernel, dot, BF_READ, &x, s, bit(t), bit(k));
     bf_poly_add_access(poly, kernel, dot, BF_READ, "W", bit(o) | bit(k), 1, -1, 0);
     bf_poly_add_access(poly, kernel, dot, BF_WRITE, "Y", row | bit(o) | bit(k), 0, -1, 0);
 
-    struct bf_stmt *store =
-        bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, row | bit(o));
-    bf_poly_add_access(poly, kernel, store, BF_READ, "Y", row | bit(o) | bit(k), 0, k,
-                       x.cols - 1);
+    struct bf_stmt *store = bf_poly_add_stmt(poly, kernel, "S", BF_STMT_STORE, row | bit(o));
+    bf_poly_add_access(poly, kernel, store, BF_READ, "Y", row | bit(o) | bit(k), 0, k, x.cols - 1);
     bf_poly_add_boundary(poly, kernel, store, BF_WRITE, &y, s, bit(t), bit(o));
     bf_poly_compute_deps(poly, kernel);
     return kernel;

@@ -32,7 +32,8 @@ bool bf_takes_exponent(const struct bf_op *op);
 /* Of such an operator: what its attribute says, else what follows from the length. */
 int bf_transform_exponent(const struct bf_op *op);
 struct bf_poly *bf_pass_select(const struct bf_net *net, struct bf_diags *diags);
-bool bf_pass_rewrite(struct bf_poly *poly, const struct bf_weights *weights, struct bf_diags *diags);
+bool bf_pass_rewrite(struct bf_poly *poly, const struct bf_weights *weights,
+                     struct bf_diags *diags);
 bool bf_pass_slice(struct bf_poly *poly, const struct bf_machine *machine, struct bf_diags *diags);
 bool bf_pass_divide(struct bf_map *map, struct bf_diags *diags);
 bool bf_pass_tile(struct bf_map *map, struct bf_diags *diags);

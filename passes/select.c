@@ -66,12 +66,12 @@ static void complex_result(struct bf_select *select, const struct bf_value *valu
     const struct bf_output *output = output_of(select->net, value);
     struct bf_selected *selected = &select->values[value->index];
     for (int plane = 0; plane < 2; plane++) {
-        const char *base = output ? output->name
-                                  : bf_arena_printf(&select->poly->arena, "v%u", value->index);
-        struct bf_buffer *buffer = new_buffer(
-            select, value,
-            bf_arena_printf(&select->poly->arena, "%s.%s", base, plane ? "im" : "re"),
-            output ? BF_BUFFER_OUTPUT : BF_BUFFER_TEMP, 1);
+        const char *base =
+            output ? output->name : bf_arena_printf(&select->poly->arena, "v%u", value->index);
+        struct bf_buffer *buffer =
+            new_buffer(select, value,
+                       bf_arena_printf(&select->poly->arena, "%s.%s", base, plane ? "im" : "re"),
+                       output ? BF_BUFFER_OUTPUT : BF_BUFFER_TEMP, 1);
         if (output) {
             buffer->tensor = bf_arena_strdup(&select->poly->arena, output->name);
             buffer->origin = plane * bf_type_elements(&value->type) / 2;
@@ -105,11 +105,11 @@ static struct bf_operand input_plane(struct bf_select *select, const struct bf_v
 
 static struct bf_operand param_operand(struct bf_select *select, const struct bf_value *value,
                                        const struct bf_param_view *view) {
-    struct bf_buffer *buffer = bf_poly_add_buffer(
-        select->poly,
-        bf_arena_printf(&select->poly->arena, "p%zu.%s", select->poly->buffers.count,
-                        view->param->name),
-        BF_BUFFER_PARAM);
+    struct bf_buffer *buffer =
+        bf_poly_add_buffer(select->poly,
+                           bf_arena_printf(&select->poly->arena, "p%zu.%s",
+                                           select->poly->buffers.count, view->param->name),
+                           BF_BUFFER_PARAM);
     shape_buffer(buffer, &value->type, 1, 0);
     buffer->view = bf_poly_view(select->poly, view);
     buffer->loc = value->loc;
@@ -189,9 +189,8 @@ static bool complex_operand(struct bf_select *select, const struct bf_value *val
 
 struct bf_build bf_select_build(struct bf_select *select, const struct bf_op *op) {
     const char *name = bf_op_info(op->kind)->name;
-    const char *what = *op->label
-                           ? bf_arena_printf(&select->poly->arena, "%s %s", op->label, name)
-                           : name;
+    const char *what =
+        *op->label ? bf_arena_printf(&select->poly->arena, "%s %s", op->label, name) : name;
     return (struct bf_build){select->poly, what, op->loc};
 }
 
@@ -208,11 +207,11 @@ void bf_select_add_copy(struct bf_select *select, const struct bf_op *op, struct
 /* The operand copied to a buffer of its own. */
 static bool copy_out(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
     const struct bf_buffer *from = operand->buffer;
-    struct bf_buffer *buffer = bf_poly_add_buffer(
-        select->poly,
-        bf_arena_printf(&select->poly->arena, "v%u.rows%zu", op->result.index,
-                        select->poly->buffers.count),
-        BF_BUFFER_TEMP);
+    struct bf_buffer *buffer =
+        bf_poly_add_buffer(select->poly,
+                           bf_arena_printf(&select->poly->arena, "v%u.rows%zu", op->result.index,
+                                           select->poly->buffers.count),
+                           BF_BUFFER_TEMP);
     buffer->samples = from->samples;
     buffer->rows = operand->rows;
     buffer->cols = operand->cols;
@@ -288,10 +287,10 @@ static bool select_linear(struct bf_select *select, const struct bf_op *op) {
 /* A buffer between the two transforms of a fourier. */
 static struct bf_operand half_way(struct bf_select *select, const struct bf_op *op,
                                   const char *plane, int exponent) {
-    struct bf_buffer *buffer = new_buffer(
-        select, &op->result,
-        bf_arena_printf(&select->poly->arena, "v%u.%s", op->result.index, plane), BF_BUFFER_TEMP,
-        0);
+    struct bf_buffer *buffer =
+        new_buffer(select, &op->result,
+                   bf_arena_printf(&select->poly->arena, "v%u.%s", op->result.index, plane),
+                   BF_BUFFER_TEMP, 0);
     buffer->exponent = exponent;
     return bf_operand_whole(buffer);
 }
@@ -380,7 +379,8 @@ static bool select_attention(struct bf_select *select, const struct bf_op *op) {
         !bf_select_operand(select, bf_op_arg(op, "k"), &k) ||
         !bf_select_operand(select, bf_op_arg(op, "v"), &v) ||
         (mask_value && !bf_select_operand(select, mask_value, &mask)) ||
-        !bf_select_whole(select, op, &q) || !bf_select_whole(select, op, &k) || !bf_select_whole(select, op, &v))
+        !bf_select_whole(select, op, &q) || !bf_select_whole(select, op, &k) ||
+        !bf_select_whole(select, op, &v))
         return false;
     struct bf_operand y = bf_select_result(select, &op->result);
     bf_build_attention(&build, q, k, v, mask_value ? &mask : NULL, y, bf_op_int(op, "heads"),
@@ -406,7 +406,8 @@ static bool select_embedding(struct bf_select *select, const struct bf_op *op) {
     kernel->loc = build.loc;
     *bf_push(&kernel->inputs) = ids;
     *bf_push(&kernel->outputs) = y;
-    *bf_push(&kernel->params) = (struct bf_kernel_param){"table", bf_poly_view(select->poly, &table)};
+    *bf_push(&kernel->params) =
+        (struct bf_kernel_param){"table", bf_poly_view(select->poly, &table)};
     return true;
 }
 
@@ -448,13 +449,13 @@ static void copy_tensors(struct bf_poly *poly, const struct bf_net *net) {
     for (size_t i = 0; i < net->params.count; i++)
         bf_poly_param(poly, net->params.data[i]);
     for (size_t i = 0; i < net->inputs.count; i++)
-        *bf_push(&poly->tensors) = (struct bf_poly_tensor){
-            bf_arena_strdup(&poly->arena, net->inputs.data[i]->name), false,
-            net->inputs.data[i]->type};
+        *bf_push(&poly->tensors) =
+            (struct bf_poly_tensor){bf_arena_strdup(&poly->arena, net->inputs.data[i]->name), false,
+                                    net->inputs.data[i]->type};
     for (size_t i = 0; i < net->outputs.count; i++)
-        *bf_push(&poly->tensors) = (struct bf_poly_tensor){
-            bf_arena_strdup(&poly->arena, net->outputs.data[i].name), true,
-            net->outputs.data[i].value->type};
+        *bf_push(&poly->tensors) =
+            (struct bf_poly_tensor){bf_arena_strdup(&poly->arena, net->outputs.data[i].name), true,
+                                    net->outputs.data[i].value->type};
 }
 
 /* Outputs whose value is an input, or has two names, or is a view: copied by a pointwise kernel. */

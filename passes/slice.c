@@ -1,16 +1,16 @@
 /* slice.c - networks whose activations do not fit the scratchpad.
  *
  * Requires a verified poly. Where the buffers alive at some kernel need more than the share of the
- * scratchpad that is theirs, kernels are grouped by the axis along which they can be cut, and each group
- * runs a slice at a time:
+ * scratchpad that is theirs, kernels are grouped by the axis along which they can be cut, and each
+ * group runs a slice at a time:
  *
  *     k1 k2 k3 along rows, x and y in DRAM          k1(x) -> a, k2(a) -> b, k3(b, x) -> y
  *       for each slice i:  x.i <- x[rows of i]      copy
  *                          a.i, b.i, y.i            the kernels, on buffers of a slice's size
  *                          y[rows of i] <- y.i      copy
  *
- * Only what is read outside its group is ever whole, and then in DRAM (buffer->in_dram). Networks that
- * fit are left alone. Keeps the meaning of every output; kernels are numbered anew.
+ * Only what is read outside its group is ever whole, and then in DRAM (buffer->in_dram). Networks
+ * that fit are left alone. Keeps the meaning of every output; kernels are numbered anew.
  */
 #include <stdlib.h>
 
@@ -28,7 +28,7 @@ struct slice {
 
 /* What a buffer of the original poly is to the group being rewritten. */
 struct use {
-    int first, last;         /* kernels that touch it, over the whole poly; -1: none */
+    int first, last; /* kernels that touch it, over the whole poly; -1: none */
     int writer;
 };
 
@@ -38,8 +38,8 @@ struct slicer {
     struct bf_diags *diags;
     struct bf_poly_kernel **kernels; /* the original ones */
     int count;
-    struct use *uses;        /* by buffer index */
-    int64_t capacity;        /* scratchpad words that buffers may take */
+    struct use *uses; /* by buffer index */
+    int64_t capacity; /* scratchpad words that buffers may take */
     /* In a slice: the buffer that stands for an operand's rectangle. */
     struct {
         struct stand_in {
@@ -218,7 +218,8 @@ static int64_t pass_words(const struct slicer *s, const struct group *g,
     return fft ? 4 * words : words;
 }
 
-/* Words alive in a group's slice when kernel `at` runs; buffers are counted by their largest view. */
+/* Words alive in a group's slice when kernel `at` runs; buffers are counted by their largest view.
+ */
 static int64_t slice_words(const struct slicer *s, const struct group *g, const struct slice *slice,
                            int at) {
     int64_t total = pass_words(s, g, s->kernels[at], slice);
@@ -248,8 +249,7 @@ static int64_t slice_words(const struct slicer *s, const struct group *g, const 
 }
 
 static struct slice slice_number(const struct group *g, int64_t parts, int64_t number) {
-    int64_t units = g->by_sample ? g->samples
-                                 : (g->extent + g->unit - 1) / g->unit;
+    int64_t units = g->by_sample ? g->samples : (g->extent + g->unit - 1) / g->unit;
     int64_t from = units * number / parts, to = units * (number + 1) / parts;
     struct slice slice = {0};
     if (parts == 1)
@@ -324,8 +324,7 @@ static struct bf_buffer *slice_buffer(struct slicer *s, const struct bf_buffer *
                                       const struct bf_operand *part, int64_t samples) {
     bool param = of->kind == BF_BUFFER_PARAM;
     struct bf_buffer *b = bf_poly_add_buffer(
-        s->poly,
-        bf_arena_printf(&s->poly->arena, "%s.%zu", of->name, s->poly->buffers.count),
+        s->poly, bf_arena_printf(&s->poly->arena, "%s.%zu", of->name, s->poly->buffers.count),
         param ? BF_BUFFER_PARAM : BF_BUFFER_TEMP);
     b->dtype = of->dtype;
     b->samples = samples;
@@ -458,8 +457,7 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
                            bf_ints_get(&kernel->attrs, "increasing") != 0);
         break;
     case BF_KERNEL_DENSE:
-        bf_build_dense(&build, in[0], out[0], param_of(kernel, "weight"),
-                       param_of(kernel, "bias"));
+        bf_build_dense(&build, in[0], out[0], param_of(kernel, "weight"), param_of(kernel, "bias"));
         break;
     case BF_KERNEL_BLOCK_DENSE:
         bf_build_block_dense(&build, in[0], out[0], param_of(kernel, "weight"),

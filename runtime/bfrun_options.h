@@ -31,8 +31,8 @@ bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
 void bf_run_options_free(struct bf_run_options *options);
 void bf_run_options_help(FILE *out);
 
-/* bfrun_random.c: binds every input to a batch of pseudo-random values: about standard normal, ids 0
- * or 1, masks that keep all. The same seed gives the same values. */
+/* bfrun_random.c: binds every input to a batch of pseudo-random values: about standard normal, ids
+ * 0 or 1, masks that keep all. The same seed gives the same values. */
 bool bf_bind_random(struct bfrt_session *session, const struct bfrt_model *model, uint64_t seed,
                     struct bfrt_error *error);
 

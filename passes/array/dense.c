@@ -1,10 +1,12 @@
 /* dense.c - matrix products on the array.
  *
- * Lanes are rows. A PE computes `unroll` outputs of a tile at a time, one accumulator each, from words
- * x[k] that all PEs of its group load (the scratchpad multicasts them). The PEs of a group take
- * neighbouring outputs, the groups different tiles; a plan is one block of across x unroll outputs.
+ * Lanes are rows. A PE computes `unroll` outputs of a tile at a time, one accumulator each, from
+ * words x[k] that all PEs of its group load (the scratchpad multicasts them). The PEs of a group
+ * take neighbouring outputs, the groups different tiles; a plan is one block of across x unroll
+ * outputs.
  *
- *   iteration = (tile round, chunk of k):  LOAD x, weights -> acc += x[k] w[k] .. -> finish -> STORE
+ *   iteration = (tile round, chunk of k):  LOAD x, weights -> acc += x[k] w[k] .. -> finish ->
+ * STORE
  *
  * The kernel is strict: accumulators live from the first chunk to the last. A chunk is a weight set
  * of its own, loaded while the one before is in use; a single chunk stays for all tiles.
@@ -30,9 +32,8 @@ struct choice {
 
 static int64_t tile_count(const struct bf_map *map, const struct bf_operand *x) {
     int64_t v = map->machine.lanes;
-    int64_t pitch = x->buffer->rows == 1
-                        ? 1
-                        : (int64_t)bf_round_up((uint64_t)x->buffer->rows, (uint64_t)v);
+    int64_t pitch =
+        x->buffer->rows == 1 ? 1 : (int64_t)bf_round_up((uint64_t)x->buffer->rows, (uint64_t)v);
     return (int64_t)bf_divide_up((uint64_t)(x->buffer->samples * pitch), (uint64_t)v);
 }
 
@@ -42,8 +43,8 @@ static struct choice choose(const struct bf_map *map, const struct bf_poly_kerne
     int64_t outputs = kernel->outputs.data[0].cols, pes = bf_machine_pes(machine);
     int64_t tiles = tile_count(map, &kernel->inputs.data[0]);
     struct choice best = {.cost = INT64_MAX};
-    int64_t most = machine->accumulators < machine->lanes / 2 ? machine->accumulators
-                                                              : machine->lanes / 2;
+    int64_t most =
+        machine->accumulators < machine->lanes / 2 ? machine->accumulators : machine->lanes / 2;
     for (int64_t unroll = 1; unroll <= most && unroll <= 8; unroll *= 2) {
         for (int64_t across = 1; across <= pes; across *= 2) {
             /* Weights of two plans lie in the scratchpad at a time, next to the activations. */
@@ -86,8 +87,7 @@ static bool tile(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diag
     int64_t count = tile_count(map, &plan->inputs.data[0]);
     while (count % groups)
         groups /= 2;
-    struct bf_tiles tiles =
-        bf_tiles_assign(map, BF_LANES_ROWS, &plan->inputs.data[0], groups);
+    struct bf_tiles tiles = bf_tiles_assign(map, BF_LANES_ROWS, &plan->inputs.data[0], groups);
     bf_tiles_save(map, plan, &tiles);
     return true;
 }
@@ -108,11 +108,11 @@ static bool stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *di
     int64_t chunks = (k + most - 1) / most, chunk = (k + chunks - 1) / chunks;
     chunks = (k + chunk - 1) / chunk;
     if (chunks > BF_MAX_PERIOD)
-        return bf_diag_error(diags, plan->kernel->loc,
-                             "cannot map %s on '%s': its %lld columns are %lld chunks, a kernel has "
-                             "%d phases",
-                             plan->kernel->what, machine->name, (long long)k, (long long)chunks,
-                             BF_MAX_PERIOD);
+        return bf_diag_error(
+            diags, plan->kernel->loc,
+            "cannot map %s on '%s': its %lld columns are %lld chunks, a kernel has "
+            "%d phases",
+            plan->kernel->what, machine->name, (long long)k, (long long)chunks, BF_MAX_PERIOD);
     struct bf_tiles tiles = bf_tiles_load(plan);
     int64_t iterations = bf_tiles_iterations(&tiles) * chunks;
     plan->context_size = chunk + unroll;
@@ -147,8 +147,8 @@ static struct bf_descriptor block(enum bf_unit unit, int64_t first, int64_t last
 }
 
 /* Level 0 of the iteration counter steps through chunks, level 1 through tile rounds. */
-static void follow(const struct build *b, struct bf_descriptor *d,
-                   const struct bf_operand *operand, int64_t chunk_stride, int64_t group) {
+static void follow(const struct build *b, struct bf_descriptor *d, const struct bf_operand *operand,
+                   int64_t chunk_stride, int64_t group) {
     struct bf_tile_stride stride = bf_tile_stride(b->map, BF_LANES_ROWS, operand);
     int64_t step = b->tiles.outer_groups * stride.outer;
     d->mem.spm += (uint32_t)bf_tile_offset(&b->tiles, stride, group);
@@ -313,11 +313,9 @@ static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *
                                .period = (uint16_t)b.chunks,
                                .group_level = b.chunks > 1 ? 0 : 3,
                                .trips = {(uint32_t)b.chunks, (uint32_t)b.tiles.outer_rounds, 1}};
-    launch.base[BASE_IN] =
-        (uint32_t)bf_map_column_word(map, &plan->inputs.data[0], 0, 0, 0);
-    launch.base[BASE_OUT] =
-        (uint32_t)bf_map_column_word(map, &plan->outputs.data[0], 0, 0,
-                                     bf_plan_int(plan, "first_output"));
+    launch.base[BASE_IN] = (uint32_t)bf_map_column_word(map, &plan->inputs.data[0], 0, 0, 0);
+    launch.base[BASE_OUT] = (uint32_t)bf_map_column_word(map, &plan->outputs.data[0], 0, 0,
+                                                         bf_plan_int(plan, "first_output"));
     launch.base[BASE_WEIGHTS] = (uint32_t)plan->weight_spm;
     return bf_code_finish(&b.code, &launch, diags);
 }

@@ -1,5 +1,6 @@
 /* family.h - what each family of kernels supplies to the map passes. One file (or two) a family:
- * stages.c (butterfly, fft), dense.c, rows.c, attention.c, block_dense.c, block_butterfly.c, transpose.c. */
+ * stages.c (butterfly, fft), dense.c, rows.c, attention.c, block_dense.c, block_butterfly.c,
+ * transpose.c. */
 #ifndef BF_PASSES_ARRAY_FAMILY_H
 #define BF_PASSES_ARRAY_FAMILY_H
 
@@ -13,9 +14,11 @@ struct bf_family {
     bool (*tile)(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
     bool (*partition)(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
     bool (*stream)(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
-    /* Emits blocks, bodies, the launch, and (stream or schedule) the recipe; addresses are final. */
+    /* Emits blocks, bodies, the launch, and (stream or schedule) the recipe; addresses are final.
+     */
     bool (*schedule)(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
-    /* The value check: every dependence of the plan's statements has a carrier in the emitted code. */
+    /* The value check: every dependence of the plan's statements has a carrier in the emitted code.
+     */
     bool (*verify)(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags);
 };
 

@@ -58,8 +58,10 @@ static void shape_places(struct bf_map *map) {
         struct bf_place_of_buffer *place = &map->places[b];
         place->spm = -1;
         place->width = (int64_t)bf_round_up((uint64_t)buffer->cols, (uint64_t)v);
-        place->pitch = buffer->rows == 1 ? 1 : (int64_t)bf_round_up((uint64_t)buffer->rows, (uint64_t)v);
-        place->height = (int64_t)bf_round_up((uint64_t)(buffer->samples * place->pitch), (uint64_t)v);
+        place->pitch =
+            buffer->rows == 1 ? 1 : (int64_t)bf_round_up((uint64_t)buffer->rows, (uint64_t)v);
+        place->height =
+            (int64_t)bf_round_up((uint64_t)(buffer->samples * place->pitch), (uint64_t)v);
         place->first = place->last = -1;
     }
 }

@@ -267,9 +267,8 @@ static int64_t operand_elements(const struct bf_operand *operand) {
 static void place_copies(struct bf_map *map) {
     for (size_t p = 0; p < map->plans.count; p++) {
         const struct bf_plan *plan = map->plans.data[p];
-        if (plan->kernel->kind == BF_KERNEL_COPY &&
-            !bf_kernel_find_param(plan->kernel, "table") && !plan->inputs.data[0].buffer->in_dram &&
-            !plan->outputs.data[0].buffer->in_dram)
+        if (plan->kernel->kind == BF_KERNEL_COPY && !bf_kernel_find_param(plan->kernel, "table") &&
+            !plan->inputs.data[0].buffer->in_dram && !plan->outputs.data[0].buffer->in_dram)
             add_spill(map->program, plan->name, operand_elements(&plan->inputs.data[0]));
     }
 }

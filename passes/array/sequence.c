@@ -14,19 +14,18 @@
 
 struct sequence {
     struct bf_map *map;
-    uint32_t jobs;       /* DMA jobs queued so far */
-    uint32_t waited;     /* jobs known to have completed */
-    int bank[2];         /* program kernel in each instruction bank, -1 if none */
+    uint32_t jobs;   /* DMA jobs queued so far */
+    uint32_t waited; /* jobs known to have completed */
+    int bank[2];     /* program kernel in each instruction bank, -1 if none */
     int next_bank;
-    bool array_busy;     /* a kernel may be running */
+    bool array_busy; /* a kernel may be running */
 };
 
 static void push(struct sequence *s, enum bf_seq_op op, unsigned x, uint32_t y) {
     struct bf_program *program = s->map->program;
     program->sequence =
         bf_resize(program->sequence, (program->sequence_count + 1) * sizeof *program->sequence);
-    program->sequence[program->sequence_count++] =
-        (struct bf_seq){(uint8_t)op, (uint8_t)x, y};
+    program->sequence[program->sequence_count++] = (struct bf_seq){(uint8_t)op, (uint8_t)x, y};
     if (op == BF_SEQ_CODE || op == BF_SEQ_DMA)
         s->jobs++;
 }
@@ -101,8 +100,8 @@ static void move_buffer(struct sequence *s, const struct bf_buffer *buffer, stru
     }
 }
 
-static const struct bf_tensor_place *find_tensor(const struct bf_program *program,
-                                                 const char *name, enum bf_tensor_kind kind) {
+static const struct bf_tensor_place *find_tensor(const struct bf_program *program, const char *name,
+                                                 enum bf_tensor_kind kind) {
     for (size_t i = 0; i < program->tensor_count; i++)
         if (program->tensors[i].kind == kind && !strcmp(program->tensors[i].name, name))
             return &program->tensors[i];
@@ -124,17 +123,16 @@ static uint64_t dram_of(const struct sequence *s, const struct bf_buffer *buffer
     *sample_bytes = packed;
     if (buffer->kind == BF_BUFFER_TEMP)
         return find_tensor(s->map->program, buffer->name, BF_TENSOR_SPILL)->dram;
-    const struct bf_tensor_place *tensor = find_tensor(
-        s->map->program, buffer->tensor,
-        buffer->kind == BF_BUFFER_INPUT ? BF_TENSOR_INPUT : BF_TENSOR_OUTPUT);
+    const struct bf_tensor_place *tensor =
+        find_tensor(s->map->program, buffer->tensor,
+                    buffer->kind == BF_BUFFER_INPUT ? BF_TENSOR_INPUT : BF_TENSOR_OUTPUT);
     int64_t batch = s->map->poly->header.batch, inner = buffer->samples / batch;
     if (inner == 1) /* with leading axes, samples of the buffer are packed */
         *sample_bytes = 2 * sample_elements(tensor);
     return tensor->dram + 2 * (uint64_t)buffer->origin;
 }
 
-static void move_tensor(struct sequence *s, const struct bf_buffer *buffer,
-                        enum bf_dma_kind kind) {
+static void move_tensor(struct sequence *s, const struct bf_buffer *buffer, enum bf_dma_kind kind) {
     int64_t sample_bytes;
     struct bf_dma dma = {.kind = (uint8_t)kind,
                          .pad = kind == BF_DMA_LOAD,
@@ -192,7 +190,8 @@ static void move_operand(struct sequence *s, const struct bf_operand *operand,
                          .pad = kind == BF_DMA_LOAD && whole,
                          .dram = dram,
                          .pitch = 2 * operand->cols,
-                         .rows = (uint32_t)(dense ? buffer->samples * operand->rows : operand->rows),
+                         .rows =
+                             (uint32_t)(dense ? buffer->samples * operand->rows : operand->rows),
                          .cols = (uint32_t)operand->cols,
                          .spm = (uint32_t)place->spm,
                          .width = (uint32_t)place->width,
@@ -208,7 +207,8 @@ static void move_operand(struct sequence *s, const struct bf_operand *operand,
 }
 
 /* Packed elements to a whole buffer in another order: columns stay next to each other, the rows and
- * samples of the buffer (of each sample of the batch, `inner` at a time) have strides of their own. */
+ * samples of the buffer (of each sample of the batch, `inner` at a time) have strides of their own.
+ */
 static void load_permuted(struct sequence *s, const struct bf_plan *plan, uint64_t dram) {
     const struct bf_ints *attrs = &plan->kernel->attrs;
     const struct bf_buffer *to = plan->outputs.data[0].buffer;
@@ -240,17 +240,17 @@ static void move_slice(struct sequence *s, const struct bf_plan *plan, enum bf_d
     int64_t sample_bytes, first = bf_ints_find(&plan->kernel->attrs, "sample", 0);
     uint64_t dram = dram_of(s, far->buffer, &sample_bytes);
     int64_t pitch = 2 * far->buffer->cols;
-    struct bf_dma dma = {
-        .kind = (uint8_t)kind,
-        .pad = load,
-        .dram = dram + (uint64_t)(first * sample_bytes + far->row * pitch + 2 * far->col),
-        .pitch = pitch,
-        .rows = (uint32_t)near->rows,
-        .cols = (uint32_t)near->cols,
-        .spm = (uint32_t)place->spm,
-        .width = (uint32_t)place->width,
-        .row = (uint32_t)near->row,
-        .col = (uint32_t)near->col};
+    struct bf_dma dma = {.kind = (uint8_t)kind,
+                         .pad = load,
+                         .dram = dram +
+                                 (uint64_t)(first * sample_bytes + far->row * pitch + 2 * far->col),
+                         .pitch = pitch,
+                         .rows = (uint32_t)near->rows,
+                         .cols = (uint32_t)near->cols,
+                         .spm = (uint32_t)place->spm,
+                         .width = (uint32_t)place->width,
+                         .row = (uint32_t)near->row,
+                         .col = (uint32_t)near->col};
     int64_t samples = near->buffer->samples;
     if (place->pitch == near->rows && sample_bytes == near->rows * pitch) {
         dma.rows *= (uint32_t)samples;
@@ -283,8 +283,9 @@ static void copy(struct sequence *s, const struct bf_plan *plan) {
         load_permuted(s, plan, dram);
         return;
     }
-    move_operand(s, to, BF_DMA_LOAD, dram, from->buffer->samples < to->buffer->samples &&
-                                               from->rows * from->cols == to->rows * to->cols);
+    move_operand(s, to, BF_DMA_LOAD, dram,
+                 from->buffer->samples < to->buffer->samples &&
+                     from->rows * from->cols == to->rows * to->cols);
 }
 
 bool bf_place_has_pads(const struct bf_map *map, const struct bf_buffer *buffer);
@@ -295,7 +296,8 @@ static void bring_in(struct sequence *s, size_t p) {
     for (size_t b = 0; b < map->poly->buffers.count; b++) {
         const struct bf_buffer *buffer = map->poly->buffers.data[b];
         const struct bf_place_of_buffer *place = &map->places[b];
-        int first = map->poly->header.resident || place->first <= 0 ? place->first : place->first + 1;
+        int first =
+            map->poly->header.resident || place->first <= 0 ? place->first : place->first + 1;
         if (place->first < 0 || first != (int)p || buffer->kind == BF_BUFFER_INPUT)
             continue;
         if (buffer->kind == BF_BUFFER_PARAM)

@@ -107,9 +107,8 @@ static bool check_recipe(const struct bf_map *map, const struct bf_plan *plan,
     if (plan->recipe < 0)
         return wrong(plan, "it has no weights", "recipe", diags);
     const struct bf_recipe *recipe = &map->recipes.data[plan->recipe];
-    bool fits = recipe->plan >= 0 &&
-                bf_plan_same_weights(map->plans.data[recipe->plan], plan) && recipe->sets == 1 &&
-                recipe->pes <= INT64_C(1) << bf_plan_int(plan, "pe_bits") &&
+    bool fits = recipe->plan >= 0 && bf_plan_same_weights(map->plans.data[recipe->plan], plan) &&
+                recipe->sets == 1 && recipe->pes <= INT64_C(1) << bf_plan_int(plan, "pe_bits") &&
                 recipe->words * map->machine.lanes >= lanes;
     return fits || wrong(plan, "its recipe is not of the size of its weights", "recipe", diags);
 }

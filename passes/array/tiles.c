@@ -70,8 +70,7 @@ void bf_tile_deltas(const struct bf_tiles *tiles, struct bf_tile_stride stride, 
     int64_t inner = tiles->inner_groups * stride.inner;
     int64_t outer = tiles->outer_groups * stride.outer;
     deltas[0] = (int32_t)(tiles->inner_rounds > 1 ? inner : 0);
-    deltas[1] =
-        (int32_t)(tiles->outer_rounds > 1 ? outer - (tiles->inner_rounds - 1) * inner : 0);
+    deltas[1] = (int32_t)(tiles->outer_rounds > 1 ? outer - (tiles->inner_rounds - 1) * inner : 0);
     deltas[2] = 0;
 }
 

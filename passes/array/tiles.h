@@ -1,14 +1,14 @@
 /* tiles.h - which PEs work on which tiles of lanes, and when.
  *
- * The lanes of a kernel come in tiles of V. Tiles are counted by two numbers, inner and outer, whose
- * scratchpad addresses each advance by a constant:
+ * The lanes of a kernel come in tiles of V. Tiles are counted by two numbers, inner and outer,
+ * whose scratchpad addresses each advance by a constant:
  *
  *   lanes along rows     inner: 1               outer: row tiles of all samples
  *   lanes along columns  inner: column tiles    outer: samples
  *
  * The PEs form `groups` groups that work on different tiles at the same time; the iteration counter
- * runs over inner rounds (level 0), then outer rounds (level 1). Where the outer count is no multiple
- * of the groups, the groups left over are absent in the last outer round.
+ * runs over inner rounds (level 0), then outer rounds (level 1). Where the outer count is no
+ * multiple of the groups, the groups left over are absent in the last outer round.
  */
 #ifndef BF_PASSES_ARRAY_TILES_H
 #define BF_PASSES_ARRAY_TILES_H

@@ -54,8 +54,7 @@ static inline void compiled_free(struct compiled *c) {
 static inline const struct bf_tensor_place *test_tensor(const struct bf_program *program,
                                                         const char *name) {
     for (size_t i = 0; i < program->tensor_count; i++)
-        if (program->tensors[i].kind <= BF_TENSOR_OUTPUT &&
-            !strcmp(program->tensors[i].name, name))
+        if (program->tensors[i].kind <= BF_TENSOR_OUTPUT && !strcmp(program->tensors[i].name, name))
             return &program->tensors[i];
     return NULL;
 }
@@ -63,8 +62,8 @@ static inline const struct bf_tensor_place *test_tensor(const struct bf_program 
 /* Relative L2 error of output `output` against bf_net_eval, over the batch; 1e9 if the run fails.
  * Inputs are f16 tensors: inputs[i] holds batch x elements values that fp16 represents. */
 static inline double run_net(struct compiled *c, const struct bf_net *net,
-                             const struct bf_device *device, double *const *inputs,
-                             int output, struct bf_stats **stats_out) {
+                             const struct bf_device *device, double *const *inputs, int output,
+                             struct bf_stats **stats_out) {
     const struct bf_program *program = c->map->program;
     struct bf_error error = {0};
     uint8_t *dram = bf_alloc(program->dram_size);

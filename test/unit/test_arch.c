@@ -53,7 +53,8 @@ static void errors_name_line_and_key(void **state) {
         const char *text, *message;
     } cases[] = {
         {"name: a\narray:\n  lnes: 16\n", "a.arch:3:3: error: Unexpected key: lnes"},
-        {"name: a\narray:\n  lanes: abc\n", "a.arch:3:10: error: lanes: Invalid uint64_t value: 'abc'"},
+        {"name: a\narray:\n  lanes: abc\n",
+         "a.arch:3:10: error: lanes: Invalid uint64_t value: 'abc'"},
         {"name: a\narray:\n  rows: 4\n  lanes: 12\n",
          "a.arch:4: error: array.lanes: 12 is not allowed; it must be a power of two from 4 to 32"},
         {"name: a\npe:\n  accumulators: 40\n",
