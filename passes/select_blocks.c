@@ -343,7 +343,7 @@ static void finish(struct compress *c, struct bf_operand re, const struct bf_ope
  * over the chunk; where that is a power of two it is. */
 bool bf_select_fft_compress(struct bf_select *select, const struct bf_op *op) {
     struct bf_operand x;
-    if (!operand_x(select, op, &x))
+    if (!operand_x(select, op, &x) || !bf_select_all(select, op, &x))
         return false;
     struct compress c = {.select = select,
                          .op = op,

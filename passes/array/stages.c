@@ -289,7 +289,24 @@ static bool few_pieces(struct bf_map *map, const struct bf_stages_shape *shape, 
     return few;
 }
 
+/* Words of V columns begin at a tile. */
+static bool columns_begin_at_tiles(const struct bf_map *map, const struct bf_poly_kernel *kernel,
+                                   struct bf_diags *diags) {
+    int64_t v = map->machine.lanes;
+    for (size_t i = 0; kernel->lanes == BF_LANES_COLS && i < kernel->inputs.count; i++)
+        if (kernel->inputs.data[i].col % v != 0)
+            return bf_diag_error(diags, kernel->loc,
+                                 "cannot map %s on '%s': it reads '%s' from column %lld; slices "
+                                 "must begin at multiples of %lld here",
+                                 kernel->what, map->machine.name,
+                                 kernel->inputs.data[i].buffer->name,
+                                 (long long)kernel->inputs.data[i].col, (long long)v);
+    return true;
+}
+
 bool bf_stages_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct bf_diags *diags) {
+    if (!columns_begin_at_tiles(map, kernel, diags))
+        return false;
     struct bf_stages_shape shape = bf_stages_shape_of(kernel);
     const struct bf_machine *machine = &map->machine;
     int g = spread_bits(map, &shape);
