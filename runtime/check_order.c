@@ -124,7 +124,7 @@ struct search {
             unsigned distance; /* iterations after the source */
         } *data;
         size_t count, capacity;
-    } todo;
+    } pending;
 };
 
 static uint32_t end_event(const struct bf_order *order, unsigned node) {
@@ -145,8 +145,8 @@ static void visit(struct search *search, uint32_t event, unsigned distance) {
     if (*seen)
         return;
     *seen = 1;
-    bf_push(&search->todo)->event = event;
-    search->todo.data[search->todo.count - 1].distance = distance;
+    bf_push(&search->pending)->event = event;
+    search->pending.data[search->pending.count - 1].distance = distance;
 }
 
 /* The next CAL block of a strict launch. */
@@ -233,12 +233,12 @@ static const uint64_t *reached_from(struct bf_order *order, uint32_t event, unsi
            (2 * (size_t)order->node_count + order->arrival_count) * order->window);
     struct search search = {.order = order, .phase = phase};
     visit(&search, event, 0);
-    while (search.todo.count) {
-        search.todo.count--;
-        expand(&search, search.todo.data[search.todo.count].event,
-               search.todo.data[search.todo.count].distance);
+    while (search.pending.count) {
+        search.pending.count--;
+        expand(&search, search.pending.data[search.pending.count].event,
+               search.pending.data[search.pending.count].distance);
     }
-    free(search.todo.data);
+    free(search.pending.data);
     for (size_t bit = 0; bit < starts; bit++)
         (*memo)[bit / 64] |= (uint64_t)order->visited[bit] << bit % 64;
     return *memo;
