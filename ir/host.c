@@ -1,0 +1,123 @@
+/* host.c - a plan of host code: shapes, memory, text. See host.h. */
+#include "ir/host.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum bf_host_element bf_host_element(const struct bf_buffer *buffer) {
+    bool port = buffer->kind == BF_BUFFER_INPUT || buffer->kind == BF_BUFFER_OUTPUT;
+    if (port && buffer->dtype == BF_U8)
+        return BF_HOST_U8;
+    return port && buffer->dtype == BF_I32 ? BF_HOST_I32 : BF_HOST_F32;
+}
+
+size_t bf_host_element_size(enum bf_host_element element) {
+    return element == BF_HOST_U8 ? 1 : 4;
+}
+
+struct bf_host_operand bf_host_operand(const struct bf_operand *operand) {
+    const struct bf_buffer *buffer = operand->buffer;
+    return (struct bf_host_operand){
+        .element = bf_host_element(buffer),
+        .samples = buffer->samples,
+        .rows = operand->rows,
+        .cols = operand->cols,
+        .pitch = buffer->cols,
+        .stride = buffer->rows * buffer->cols,
+        .linear = operand->rows == buffer->rows || buffer->samples == 1,
+    };
+}
+
+bool bf_host_only_reader(const struct bf_poly *poly, const struct bf_buffer *buffer,
+                         const struct bf_poly_kernel *reader) {
+    if (buffer->kind != BF_BUFFER_TEMP)
+        return false;
+    for (size_t k = 0; k < poly->kernels.count; k++) {
+        const struct bf_poly_kernel *kernel = poly->kernels.data[k];
+        for (size_t i = 0; i < kernel->inputs.count; i++)
+            if (kernel->inputs.data[i].buffer == buffer && kernel != reader)
+                return false;
+    }
+    return true;
+}
+
+struct bf_host_plan *bf_host_plan_create(struct bf_poly *poly,
+                                         const struct bf_host_target *target) {
+    struct bf_host_plan *plan = bf_alloc(sizeof *plan);
+    plan->poly = poly;
+    plan->target = *target;
+    plan->temps = bf_alloc(poly->buffers.count * sizeof *plan->temps);
+    for (size_t b = 0; b < poly->buffers.count; b++)
+        plan->temps[b].offset = -1;
+    return plan;
+}
+
+void bf_host_plan_free(struct bf_host_plan *plan) {
+    if (!plan)
+        return;
+    for (size_t i = 0; i < plan->calls.count; i++)
+        free(plan->calls.data[i].operands.data);
+    free(plan->functions.data);
+    free(plan->calls.data);
+    free(plan->packs.data);
+    free(plan->temps);
+    bf_poly_free(plan->poly);
+    bf_arena_free(&plan->arena);
+    free(plan);
+}
+
+void *bf_host_blob(const struct bf_host_plan *plan, const struct bf_weights *weights) {
+    char *blob = bf_alloc((size_t)plan->blob_size + 1);
+    for (size_t i = 0; i < plan->packs.count; i++)
+        plan->packs.data[i]->fill(plan->packs.data[i], weights, blob + plan->packs.data[i]->offset);
+    return blob;
+}
+
+double bf_host_read(const struct bf_weights *values, const struct bf_param_view *view,
+                    int64_t index) {
+    const struct bf_weight *weight = bf_weights_find(values, view->param->name);
+    int64_t at = 0, scale = 1;
+    for (unsigned a = view->rank; a-- > 0;) {
+        at += (view->begin[a] + index % view->extent[a]) * scale;
+        index /= view->extent[a];
+        scale *= view->param->type.dims[a];
+    }
+    return bf_weight_read(weight, at);
+}
+
+static void print_pointer(const struct bf_host_plan *plan, const struct bf_host_pointer *pointer,
+                          struct bf_text *text) {
+    if (pointer->place == BF_HOST_PACK) {
+        bf_text_printf(text, " pack+%" PRId64, pointer->offset);
+        return;
+    }
+    bf_text_printf(text, " %s", pointer->buffer->name);
+    if (pointer->offset)
+        bf_text_printf(text, "+%" PRId64, pointer->offset);
+    const struct bf_host_temp *temp = &plan->temps[pointer->buffer->index];
+    if (pointer->buffer->kind == BF_BUFFER_TEMP)
+        bf_text_printf(text, "@%s%" PRId64, temp->in_chain ? "chain+" : "", temp->offset);
+}
+
+void bf_host_plan_print(const struct bf_host_plan *plan, struct bf_text *text) {
+    bf_text_printf(text,
+                   "host %s lanes=%u workspace=%" PRId64 " scratch=%" PRId64 " weights=%" PRId64
+                   " functions=%zu\n",
+                   plan->target.cpu, plan->target.lanes, plan->temp_bytes, plan->scratch,
+                   plan->blob_size, plan->functions.count);
+    for (size_t i = 0; i < plan->calls.count; i++) {
+        const struct bf_host_call *call = &plan->calls.data[i];
+        const struct bf_host_choice *choice = call->choice;
+        if (call->length > 1)
+            bf_text_printf(text, "chain of %zu, %" PRId64 " rows a tile\n", call->length,
+                           call->chain_rows);
+        bf_text_printf(text, "%scall %s units=%" PRId64, call->length == 1 ? "" : "  ",
+                       call->function->name, choice->units);
+        if (choice->unit_rows)
+            bf_text_printf(text, "x%" PRId64, choice->unit_rows);
+        bf_text_printf(text, " (%s)", call->kernels[0]->what);
+        for (size_t o = 0; o < call->operands.count; o++)
+            print_pointer(plan, &call->operands.data[o], text);
+        bf_text_add(text, "\n");
+    }
+}
