@@ -70,16 +70,22 @@ struct kept {
     bool weighted;
 };
 
+/* The root of unity that a stage multiplies by: any, or among 1 and -i (i). */
+enum roots { ROOTS_ANY, ROOTS_ONE, ROOTS_QUARTER };
+
 /* Twiddles depend on the digits that already count frequency. */
-static bool is_weighted(const struct bf_plan *plan, int acted, int digit) {
+static bool is_weighted(const struct bf_plan *plan, int acted, int digit, enum roots roots) {
     const struct bf_poly_kernel *kernel = plan->kernel;
+    if (roots != ROOTS_ANY)
+        return roots == ROOTS_QUARTER && kernel->digits.data[digit].out_weight == 1;
     return kernel->kind != BF_KERNEL_FFT || acted < 0 || !bf_ints_find(&plan->ints, "shared", 0) ||
            kernel->digits.data[digit].out_weight < kernel->digits.data[acted].out_weight;
 }
 
 /* The local digits but the acted one, in order of their stride, joined where they continue each
  * other in both regions. */
-static int kept_digits(const struct bf_plan *plan, int stmt, struct kept kept[BF_MAX_DIGITS]) {
+static int kept_digits(const struct bf_plan *plan, int stmt, enum roots roots,
+                       struct kept kept[BF_MAX_DIGITS]) {
     const struct bf_layout *from = bf_stage_layout(plan, stmt);
     const struct bf_layout *to = bf_stage_result_layout(plan, stmt);
     int acted = plan->kernel->stmts.data[stmt].digit, count = 0, joined = 0;
@@ -88,7 +94,8 @@ static int kept_digits(const struct bf_plan *plan, int stmt, struct kept kept[BF
         if (at->where != BF_AT_LOCAL || at->digit == acted)
             continue;
         struct kept k = {plan->kernel->digits.data[at->digit].radix, at->position,
-                         bf_stage_stride(to, at->digit), is_weighted(plan, acted, at->digit)};
+                         bf_stage_stride(to, at->digit),
+                         is_weighted(plan, acted, at->digit, roots)};
         int j = count++;
         for (; j > 0 && kept[j - 1].from > k.from; j--)
             kept[j] = kept[j - 1];
@@ -116,10 +123,11 @@ static void unroll(struct bf_stage_order *order, int64_t most) {
     }
 }
 
-bool bf_stage_order(const struct bf_plan *plan, int stmt, struct bf_stage_order *order) {
+static bool order_with(const struct bf_plan *plan, int stmt, enum roots roots,
+                       struct bf_stage_order *order) {
     int digit = plan->kernel->stmts.data[stmt].digit;
     struct kept kept[BF_MAX_DIGITS];
-    int count = kept_digits(plan, stmt, kept);
+    int count = kept_digits(plan, stmt, roots, kept);
     memset(order, 0, sizeof *order);
     order->radix = order->from_stride = order->to_stride = 1;
     if (digit >= 0) {
@@ -137,10 +145,55 @@ bool bf_stage_order(const struct bf_plan *plan, int stmt, struct bf_stage_order 
     int64_t most = bf_plan_int(plan, "unroll"), slots = 4 * (order->radix - 1);
     while (order->radix > 2 && most > 1 && most * slots > BF_MAX_BODY)
         most /= 2;
-    unroll(order, most);
+    if (order->outer.weighted && roots == ROOTS_QUARTER) {
+        order->low = most > 2 && order->inner.trips % (most / 2) == 0 ? most / 2 : 1;
+        order->high = 2;
+    } else {
+        unroll(order, most);
+    }
     order->trips_low = order->inner.trips / order->low;
     order->trips_high = order->outer.trips / order->high;
     return count <= 2;
+}
+
+/* Stride of the digit that says whether the root of a second stage is 1 or -i; -1: not local. */
+static int64_t quarter_stride(const struct bf_plan *plan, int stmt) {
+    const struct bf_poly_kernel *kernel = plan->kernel;
+    for (size_t d = 0; d < kernel->digits.count; d++)
+        if (kernel->digits.data[d].name[0] == 'd' && kernel->digits.data[d].out_weight == 1 &&
+            kernel->digits.data[d].radix == 2)
+            return bf_stage_stride(bf_stage_layout(plan, stmt), (int)d);
+    return -1;
+}
+
+static bool trivial_order(const struct bf_plan *plan, int stmt, struct bf_stage_order *order) {
+    const struct bf_poly_kernel *kernel = plan->kernel;
+    int acted = kernel->stmts.data[stmt].digit;
+    if (kernel->kind != BF_KERNEL_FFT || acted < 0 || kernel->digits.data[acted].radix != 2)
+        return false;
+    int64_t done = kernel->digits.data[acted].out_weight;
+    int64_t quarter = done == 2 ? quarter_stride(plan, stmt) : 0;
+    if (done > 2 || quarter < 0)
+        return false;
+    if (!order_with(plan, stmt, quarter ? ROOTS_QUARTER : ROOTS_ONE, order))
+        return false;
+    order->trivial = true;
+    order->quarter = quarter;
+    return !quarter || (order->inner.weighted && order->trips_low == 1) ||
+           (order->outer.weighted && order->trips_high == 1);
+}
+
+bool bf_stage_order(const struct bf_plan *plan, int stmt, struct bf_stage_order *order) {
+    return trivial_order(plan, stmt, order) || order_with(plan, stmt, ROOTS_ANY, order);
+}
+
+bool bf_stage_is_quarter(const struct bf_stage_order *order, int64_t u) {
+    return order->quarter && bf_stage_operand_word(order, u) / order->quarter % 2;
+}
+
+bool bf_stage_computes(const struct bf_plan *plan, int stmt) {
+    enum bf_stmt_kind kind = plan->kernel->stmts.data[stmt].kind;
+    return kind == BF_STMT_BPMM || kind == BF_STMT_FFT;
 }
 
 int64_t bf_stage_operand_word(const struct bf_stage_order *order, int64_t u) {
@@ -187,6 +240,9 @@ int64_t bf_stage_lanes(const struct bf_plan *plan, int stmt) {
     if (s->kind == BF_STMT_BPMM)
         return bf_stage_has_bias(plan, stmt) ? 6 : 4;
     if (s->kind != BF_STMT_FFT)
+        return 0;
+    struct bf_stage_order order;
+    if (trivial_order(plan, stmt, &order))
         return 0;
     int64_t radix = s->digit < 0 ? 2 : kernel->digits.data[s->digit].radix;
     return radix == 2 ? 2 : 2 * radix * (radix - 1);

@@ -49,7 +49,13 @@ struct bf_stage_order {
     struct bf_stage_loop inner, outer;
     int64_t low, high;
     int64_t trips_low, trips_high;
+    /* The first two radix-2 stages of an FFT have the roots 1 and -i (i, inverse): no weights.
+     * `quarter` is the stride, in the words read, of the digit that says which; 0: all are 1. */
+    bool trivial;
+    int64_t quarter;
 };
+/* Whether statement `stmt` is a stage: computes. */
+bool bf_stage_computes(const struct bf_plan *plan, int stmt);
 /* False if the digits that the stage leaves alone need more than two loops. */
 bool bf_stage_order(const struct bf_plan *plan, int stmt, struct bf_stage_order *order);
 /* Word of operand 0 (result 0) of the u-th butterfly of the first body. */
@@ -60,10 +66,12 @@ int64_t bf_stage_result_word(const struct bf_stage_order *order, int64_t u);
 int64_t bf_stage_weight(const struct bf_stage_order *order, int64_t u);
 int64_t bf_stage_body_weights(const struct bf_stage_order *order);
 int64_t bf_stage_weight_bodies(const struct bf_stage_order *order);
+/* Whether the root of the u-th butterfly of every body of a trivial stage is -i (i). */
+bool bf_stage_is_quarter(const struct bf_stage_order *order, int64_t u);
 /* Word of operand 0 of a butterfly with the k-th weights. */
 int64_t bf_stage_weight_word(const struct bf_stage_order *order, int64_t k);
 
-/* Weight lanes of one butterfly of a statement:
+/* Weight lanes of one butterfly of a statement; 0 where it is trivial:
  *   butterfly  w00 w10 w01 w11, in the last stage with bias w00 b0 w10 b1 w01 w11
  *   FFT        radix 2: re, im of W; radix r: for each result, for operands 1 .. r-1: re, im;
  *              a stage without a digit multiplies every element by a factor of its own: re, im */

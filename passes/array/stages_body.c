@@ -83,6 +83,24 @@ static void butterfly_body(struct body *body, const struct place *at, bool bias)
     }
 }
 
+/* y_i = x_i + W x_j, y_j = x_i - W x_j for W = 1 or, at odd quarters, -i (i). */
+static void trivial_body(struct body *body, const struct place *at, bool im, bool inverse) {
+    for (int e = 0; e < 2; e++) {
+        for (int64_t u = 0; u < at->unroll; u++) {
+            bool turned = bf_stage_is_quarter(at->order, u);
+            for (int p = 0; p < (im ? 2 : 1); p++) {
+                int64_t other = (turned ? 1 - p : p) * at->words;
+                struct bf_cal *cal = add(body, operand(at, u, 1) + other, BF_B_ONE);
+                cal->b_kind = BF_B_CONST;
+                cal->b_class = 0;
+                cal->negate_product = (e == 1) != (turned && (p == 1) != inverse);
+                plus_word(cal, operand(at, u, 0) + p * at->words);
+                to_ram(cal, result(at, u, e) + p * at->words, RESULT);
+            }
+        }
+    }
+}
+
 /* y_i = x_i + W x_j, y_j = 2 x_i - y_i, into the other region. im: whether the imaginary part of
  * the result is wanted. */
 static void fft2_body(struct body *body, const struct place *at, bool im) {
@@ -184,6 +202,8 @@ unsigned bf_stages_body(const struct bf_plan *plan, int stmt, int64_t from, int6
         butterfly_body(&body, &at, bf_stage_has_bias(plan, stmt));
     else if (order.radix == 1)
         multiply_body(&body, &at, im);
+    else if (order.trivial)
+        trivial_body(&body, &at, im, bf_ints_get(&kernel->attrs, "inverse"));
     else if (order.radix == 2)
         fft2_body(&body, &at, im);
     else

@@ -88,7 +88,7 @@ static bool check_notes(const struct bf_map *map, const struct bf_plan *plan,
         bool stage = note->stmt >= 0 && note->id < BF_FIRST_LOAD;
         bool inside = note->stmt >= plan->first && note->stmt <= plan->last;
         computes |= stage;
-        if (stage && (!inside || !bf_stage_lanes(plan, note->stmt)))
+        if (stage && (!inside || !bf_stage_computes(plan, note->stmt)))
             return wrong(plan, "a block computes what is no stage of the plan", "does", diags);
         if ((stage || note->stmt < 0) && (!*note->from || !*note->to))
             return wrong(plan, "a block has no source or no result", "does", diags);

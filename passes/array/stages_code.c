@@ -222,7 +222,7 @@ static void stage_block(struct build *b, int stage, const struct bf_region *from
     d.target[1] = targets[1];
     d.cal.length = (uint8_t)bf_stages_body(b->plan, stmt, from->base, to->base, body);
     d.cal.start = (uint8_t)bf_code_body(&b->code, body, d.cal.length);
-    d.cal.uses_weights = true;
+    d.cal.uses_weights = bf_stage_lanes(b->plan, stmt) > 0;
     d.cal.exponent = (int8_t)-b->plan->kernel->stmts.data[stmt].shift;
     stage_loops(&order, bf_stage_lanes(b->plan, stmt), &d);
     bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_CAL + stage),

@@ -225,6 +225,8 @@ static int64_t weights_of(const struct stage *s, int64_t word) {
 static bool same_weights(const struct stage *s, int64_t packed, int64_t word) {
     const struct bf_poly_kernel *kernel = s->v->plan->kernel;
     int64_t a[BF_MAX_DIGITS], b[BF_MAX_DIGITS];
+    if (s->order.trivial)
+        return true;
     if (packed == word || s->acted < 0 || kernel->kind == BF_KERNEL_BUTTERFLY)
         return packed == word;
     bf_stage_digits(s->v->plan, s->before, 0, packed, a);
@@ -265,6 +267,13 @@ static void wanted(const struct stage *s, int64_t word, int64_t e, int64_t p, st
         return;
     }
     add_term(sum, x + p * words, NO_LANE, 1);
+    if (s->order.trivial) {
+        bool turned = s->order.quarter && word / s->order.quarter % 2;
+        bool inverse = bf_ints_get(&s->v->plan->kernel->attrs, "inverse");
+        int sign = turned && (p == 1) != inverse ? -1 : 1;
+        add_term(sum, x + stride + (turned ? other : p * words), NO_LANE, e ? -sign : sign);
+        return;
+    }
     int sign = r == 2 && e ? -1 : 1;
     for (int64_t j = 1; j < r; j++, lane += 2) {
         add_term(sum, x + j * stride + p * words, lane, sign);

@@ -384,7 +384,7 @@ static bool proved_before(const struct bf_map *map, const struct bf_plan *plan) 
 static bool complete(struct verify *v) {
     const struct bf_plan *plan = v->plan;
     for (int stmt = plan->first; stmt <= plan->last; stmt++) {
-        bool found = !bf_stage_lanes(plan, stmt);
+        bool found = !bf_stage_computes(plan, stmt);
         for (size_t i = 0; i < plan->notes.count; i++)
             found |= plan->notes.data[i].stmt == stmt;
         if (!found)
