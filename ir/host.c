@@ -15,16 +15,29 @@ size_t bf_host_element_size(enum bf_host_element element) {
     return element == BF_HOST_U8 ? 1 : 4;
 }
 
-struct bf_host_operand bf_host_operand(const struct bf_operand *operand) {
+/* Elements of a sample of the network input or output that the buffer is a plane of. */
+static int64_t tensor_elements(const struct bf_poly *poly, const struct bf_buffer *buffer) {
+    for (size_t i = 0; i < poly->tensors.count; i++)
+        if (poly->tensors.data[i].output == (buffer->kind == BF_BUFFER_OUTPUT) &&
+            !strcmp(poly->tensors.data[i].name, buffer->tensor))
+            return bf_type_elements(&poly->tensors.data[i].type);
+    return buffer->rows * buffer->cols;
+}
+
+struct bf_host_operand bf_host_operand(const struct bf_poly *poly,
+                                       const struct bf_operand *operand) {
     const struct bf_buffer *buffer = operand->buffer;
+    int64_t stride = buffer->rows * buffer->cols;
+    if (buffer->tensor && buffer->samples == poly->header.batch)
+        stride = tensor_elements(poly, buffer);
     return (struct bf_host_operand){
         .element = bf_host_element(buffer),
         .samples = buffer->samples,
         .rows = operand->rows,
         .cols = operand->cols,
         .pitch = buffer->cols,
-        .stride = buffer->rows * buffer->cols,
-        .linear = operand->rows == buffer->rows || buffer->samples == 1,
+        .stride = stride,
+        .linear = buffer->samples == 1 || operand->rows * buffer->cols == stride,
     };
 }
 

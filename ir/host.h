@@ -44,7 +44,8 @@ struct bf_host_operand {
     /* Whether row r of sample s is row s x rows + r of one matrix: stride = rows x pitch. */
     bool linear;
 };
-struct bf_host_operand bf_host_operand(const struct bf_operand *operand);
+struct bf_host_operand bf_host_operand(const struct bf_poly *poly,
+                                       const struct bf_operand *operand);
 
 /* A piece of the weight blob, made when compiling. Generated code gets a pointer to it, aligned to
  * BF_HOST_ALIGN. Not read-only data of the kernel's shape alone: also twiddles may be packs. */
@@ -102,8 +103,9 @@ struct bf_host_generator {
 
 /* A pointwise kernel (one MAP step) fused into the producer of one of its inputs. */
 struct bf_host_epilogue {
-    const struct bf_poly_kernel *kernel;
-    int input; /* the input that is the producer's result */
+    struct bf_poly_kernel *kernel;
+    struct bf_host_choice *choice; /* whose packs are the kernel's params */
+    int input;                     /* the input that is the producer's result */
 };
 
 /* One generated function:
@@ -111,7 +113,7 @@ struct bf_host_epilogue {
  *   void NAME.kI(const void *const *operands, void *scratch, int64_t begin, int64_t end)
  *
  * operands: outputs of the last kernel (of the epilogue, if there is one), inputs of the first
- * kernel, packs, inputs of the epilogue but for the produced one. */
+ * kernel, packs; inputs of the epilogue but for the produced one, packs of the epilogue. */
 struct bf_host_function {
     const char *name;                          /* "k3.butterfly" */
     const struct bf_host_generator *generator; /* NULL: a chain */

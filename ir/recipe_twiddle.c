@@ -19,8 +19,7 @@ static void small_angle(double x, double *c, double *s) {
     *s = sum_s;
 }
 
-/* cos and sin of 2 pi a / n, 0 <= a < n, folded to the first octant in integers. */
-static void root_of_unity(int64_t a, int64_t n, double *c, double *s) {
+void bf_root_of_unity(int64_t a, int64_t n, double *c, double *s) {
     int64_t eighth = 8 * a / n;        /* octant 0 .. 7 */
     int64_t rest = 8 * a - eighth * n; /* 2 pi a / n = (eighth + rest / n) pi / 4 */
     bool mirrored = eighth & 1;
@@ -116,12 +115,12 @@ static struct filter filter_of(const struct bf_poly_kernel *kernel) {
     f.im = bf_alloc((size_t)f.points * sizeof *f.im);
     f.cosine = bf_alloc((size_t)f.padded * sizeof *f.cosine);
     for (int64_t n = 0; n < f.points; n++) {
-        root_of_unity(n * n % (2 * f.points), 2 * f.points, &f.re[n], &f.im[n]);
+        bf_root_of_unity(n * n % (2 * f.points), 2 * f.points, &f.re[n], &f.im[n]);
         if (bf_ints_get(&kernel->attrs, "chirp_inverse"))
             f.im[n] = -f.im[n];
     }
     for (int64_t n = 0; n < f.padded; n++)
-        root_of_unity(n, f.padded, &f.cosine[n], &unused);
+        bf_root_of_unity(n, f.padded, &f.cosine[n], &unused);
     int shift = 2 * shift_of(f.padded) - (int)bf_ints_get(&kernel->attrs, "chirp_shift");
     f.scale = bf_power_of_two(shift) / (double)f.padded;
     return f;

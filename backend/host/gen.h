@@ -14,6 +14,7 @@
 
 struct bf_gen {
     struct bf_ll *ll;
+    const struct bf_poly *poly;
     const struct bf_host_target *target;
     const struct bf_host_function *function;
     const struct bf_poly_kernel *first,
@@ -33,6 +34,26 @@ LLVMValueRef bf_gen_input(const struct bf_gen *gen, unsigned index);
 LLVMValueRef bf_gen_pack(const struct bf_gen *gen, unsigned index);
 struct bf_host_operand bf_gen_output_shape(const struct bf_gen *gen, unsigned index);
 struct bf_host_operand bf_gen_input_shape(const struct bf_gen *gen, unsigned index);
+
+/* What results must be multiplied by, because of the exponents of buffers: a power of two, 1 nearly
+ * always. */
+double bf_gen_scale(const struct bf_gen *gen);
+
+/* Offset, in elements, of an element of an operand; an axis of extent 1 is broadcast. */
+LLVMValueRef bf_gen_offset(struct bf_ll *ll, const struct bf_host_operand *shape,
+                           LLVMValueRef sample, LLVMValueRef row, LLVMValueRef col);
+/* Address of the element, and `count` elements from there on along the columns as floats (the one
+ * element in all lanes if there is one column). */
+LLVMValueRef bf_gen_element(struct bf_ll *ll, const struct bf_host_operand *shape,
+                            LLVMValueRef pointer, LLVMValueRef offset);
+LLVMValueRef bf_gen_load(struct bf_ll *ll, const struct bf_host_operand *shape,
+                         LLVMValueRef pointer, LLVMValueRef offset, unsigned count);
+
+/* A pack of each parameter of the kernel, a vector of floats (bias, gamma, beta); and its elements
+ * at columns [col, col + count). */
+void bf_gen_vector_packs(const struct bf_poly_kernel *kernel, struct bf_host_choice *choice);
+LLVMValueRef bf_gen_vector(struct bf_ll *ll, const struct bf_kernel_param *param,
+                           LLVMValueRef pointer, LLVMValueRef col, unsigned count);
 
 /* The value to store in output 0 instead of `value`: columns [col, col + lanes) of row `row` (of
  * all samples' rows: sample x rows + row). The identity where nothing was fused. */
