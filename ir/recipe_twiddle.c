@@ -49,7 +49,7 @@ void bf_root_of_unity(int64_t a, int64_t n, double *c, double *s) {
 
 static void pack_root(int64_t a, int64_t n, bool inverse, uint16_t out[2]) {
     double c, s;
-    root_of_unity(a % n, n, &c, &s);
+    bf_root_of_unity(a % n, n, &c, &s);
     out[0] = bf_half_from_double(c);
     out[1] = bf_half_from_double(inverse ? s : -s);
 }
