@@ -168,12 +168,22 @@ void bf_attrs_set_ints(struct bf_attrs *attrs, enum bf_op_kind kind, const char 
 
 /* ---- the graph ---- */
 
+/* A table that is computed: row p has the angles p base^(-2i/h) of position p, columns lie as the
+ * elements of a head of h: the cosine of pair i where its first element is, the sine where its
+ * second one is. */
+#define BF_ROTARY_BASE 1e12 /* the largest base; the least is 1 */
+struct bf_rotary {
+    double base;
+    bool interleaved; /* pair i is (2i, 2i + 1), else (i, i + h/2) */
+};
+
 struct bf_param {
-    const char *name;    /* full path: "encoder.0.ffn.fc1.twiddle" */
-    struct bf_type type; /* f16 */
-    struct bf_loc loc;   /* of the operator that declared it */
-    unsigned index;      /* in net->params */
-    const char *owner;   /* "butterfly(768 -> 3072)": for messages */
+    const char *name;               /* full path: "encoder.0.ffn.fc1.twiddle" */
+    struct bf_type type;            /* f16 */
+    struct bf_loc loc;              /* of the operator that declared it */
+    unsigned index;                 /* in net->params */
+    const char *owner;              /* "butterfly(768 -> 3072)": for messages */
+    const struct bf_rotary *rotary; /* only in polys: no tensor of the weights, but this */
 };
 
 struct bf_value {

@@ -380,10 +380,11 @@ static bool eval_rope(const struct eval *e, const struct bf_op *op, double *out)
     const struct bf_type *type = &op->result.type;
     int64_t wide = width(type), h = wide / bf_op_int(op, "heads");
     bool interleaved = bf_op_bool(op, "interleaved");
-    for (int64_t t = 0; t < type->dims[0]; t++)
+    int64_t seq = type->dims[type->rank - 2];
+    for (int64_t t = 0; t < rows(type); t++)
         for (int64_t start = 0; start < wide; start += h)
             for (int64_t i = 0; i < h / 2; i++) {
-                double angle = (double)(t + bf_op_int(op, "offset")) *
+                double angle = (double)(t % seq + bf_op_int(op, "offset")) *
                                pow(bf_op_float(op, "base"), -2.0 * (double)i / (double)h);
                 int64_t a = t * wide + start + (interleaved ? 2 * i : i);
                 int64_t b = interleaved ? a + 1 : a + h / 2;

@@ -503,7 +503,7 @@ static bool infer_attention(struct infer *in) {
 
 static bool infer_rope(struct infer *in) {
     struct bf_value *x = arg(in, "x");
-    if (!need_rank(in, "x", 2, 2) || !positive(in, "heads"))
+    if (!need_rank(in, "x", 2, BF_VALUE_RANK) || !positive(in, "heads"))
         return false;
     int64_t heads = get(in, "heads");
     if (width(x) % heads || width(x) / heads % 2) {
@@ -512,11 +512,11 @@ static bool infer_rope(struct infer *in) {
              heads);
         return came_from(in, x, "width", width(x));
     }
-    if (get(in, "offset") < 0 || get(in, "offset") > INT32_MAX)
+    if (get(in, "offset") < 0 || get(in, "offset") > INT32_MAX - x->type.dims[x->type.rank - 2])
         return fail(in, "offset", "offset = %" PRId64 " is out of range", get(in, "offset"));
-    if (attr(in, "base")->f <= 0)
-        return fail(in, "base", "base must be above 0");
-    give(in, 2, x->type.dims);
+    if (!(attr(in, "base")->f >= 1 && attr(in, "base")->f <= BF_ROTARY_BASE))
+        return fail(in, "base", "base must be 1 to 1e12");
+    give(in, x->type.rank, x->type.dims);
     return true;
 }
 

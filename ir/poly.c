@@ -64,6 +64,11 @@ struct bf_param *bf_poly_param(struct bf_poly *poly, const struct bf_param *para
     own->name = bf_arena_strdup(&poly->arena, param->name);
     own->owner = bf_arena_strdup(&poly->arena, param->owner);
     own->index = (unsigned)poly->params.count;
+    if (param->rotary) {
+        struct bf_rotary *rotary = bf_arena_alloc(&poly->arena, sizeof *rotary);
+        *rotary = *param->rotary;
+        own->rotary = rotary;
+    }
     *bf_push(&poly->params) = own;
     return own;
 }

@@ -156,7 +156,9 @@ enum bf_kernel_kind {
                           */
     BF_KERNEL_FFT,       /* inputs: re, im?; outputs: re?, im?; attrs n, inverse */
     BF_KERNEL_DENSE,     /* inputs: x; params: weight, bias? */
-    BF_KERNEL_ROWS, /* inputs, params, steps: pointwise operators and reductions along one axis */
+    BF_KERNEL_ROWS, /* inputs, params, steps: pointwise operators and reductions along one axis;
+                       attrs heads, head, step of a rope: operands begin at an element of the first
+                       pair, heads are `head` columns apart, pairs `step` */
     BF_KERNEL_ATTENTION, /* inputs: q, k, v, mask?; attrs heads, kv_heads, causal, window (-1: none)
                           */
     /* inputs: x; params: weight [blocks, out, in], bias?; attr blocks: output o of block b is

@@ -70,8 +70,21 @@ static bool parse_tensor(struct bf_reader *r, struct bf_poly *poly) {
 
 static bool parse_param(struct bf_reader *r, struct bf_poly *poly) {
     struct bf_param param = {.name = bf_reader_string(r)};
-    if (!param.name || !bf_type_parse(r, &param.type) || !bf_reader_expect(r, "owner") ||
-        !(param.owner = bf_reader_string(r)) || !bf_header_parse_loc(r, &poly->header, &param.loc))
+    struct bf_rotary rotary = {0};
+    if (!param.name || !bf_type_parse(r, &param.type))
+        return false;
+    rotary.interleaved = bf_reader_accept(r, "interleaved");
+    if (rotary.interleaved || bf_reader_accept(r, "rotary")) {
+        param.rotary = &rotary;
+        if (!bf_reader_expect(r, "base") || !bf_reader_expect(r, "=") ||
+            !bf_reader_double(r, &rotary.base))
+            return false;
+        if (!(rotary.base >= 1 && rotary.base <= BF_ROTARY_BASE) || param.type.rank != 2 ||
+            param.type.dims[1] % 2)
+            return bf_reader_error(r, "'%s' is no table of a rope", param.name);
+    }
+    if (!bf_reader_expect(r, "owner") || !(param.owner = bf_reader_string(r)) ||
+        !bf_header_parse_loc(r, &poly->header, &param.loc))
         return false;
     bf_poly_param(poly, &param);
     return true;

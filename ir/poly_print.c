@@ -36,6 +36,10 @@ static void print_tables(const struct bf_poly *poly, struct bf_text *text) {
         bf_text_add_quoted(text, param->name);
         bf_text_add(text, " ");
         bf_type_print(&param->type, text);
+        if (param->rotary) {
+            bf_text_add(text, param->rotary->interleaved ? " interleaved base=" : " rotary base=");
+            bf_text_add_double(text, param->rotary->base);
+        }
         bf_text_add(text, " owner ");
         bf_text_add_quoted(text, param->owner);
         add_loc(poly, param->loc, text);

@@ -253,6 +253,35 @@ static bool check_ranks(struct verifier *v) {
     return true;
 }
 
+/* With heads, the columns are pairs of elements of each. */
+static bool check_rows(struct verifier *v) {
+    const struct bf_poly_kernel *kernel = v->kernel;
+    int64_t heads = bf_ints_find(&kernel->attrs, "heads", 0);
+    int64_t head = bf_ints_find(&kernel->attrs, "head", 0);
+    int64_t step = bf_ints_find(&kernel->attrs, "step", heads ? 0 : 1);
+    if (!kernel->steps.count)
+        return wrong(v, "there are no steps", "step");
+    if (heads &&
+        (heads < 1 || head < 2 || head % 2 || step < 1 || step > 2 ||
+         kernel->lanes != BF_LANES_ROWS || kernel->inputs.count != 4 || kernel->outputs.count != 2))
+        return wrong(v, "its heads do not make up a rope", "heads");
+    bool ok = kernel->digits.count == (heads > 1 ? 4 : 3);
+    for (size_t i = 0; i < 4 && ok; i++)
+        ok = i >= kernel->digits.count || kernel->digits.data[i].weight == (i == 2   ? step
+                                                                            : i == 3 ? head
+                                                                                     : 1);
+    if (ok && heads)
+        ok = kernel->digits.data[2].radix == head / 2 &&
+             (heads == 1 || kernel->digits.data[3].radix == heads);
+    for (size_t i = 0; i < 2 && heads && ok; i++) {
+        int64_t pairs = (head / 2 - 1) * step, all = (heads - 1) * head + pairs;
+        int64_t table = kernel->inputs.data[2 + i].cols;
+        ok = kernel->inputs.data[i].cols > all && kernel->outputs.data[i].cols > all &&
+             table > pairs && table <= head;
+    }
+    return ok || wrong(v, "its digits are not rows and columns", kernel->name);
+}
+
 static bool check_kind(struct verifier *v) {
     static const char *const dense[] = {"exponent", NULL};
     static const char *const attention[] = {"heads", "kv_heads", "causal", "window", NULL};
@@ -275,7 +304,7 @@ static bool check_kind(struct verifier *v) {
     case BF_KERNEL_TRANSPOSE:
         return check_transpose(v);
     case BF_KERNEL_ROWS:
-        return v->kernel->steps.count || wrong(v, "there are no steps", "step");
+        return check_rows(v);
     case BF_KERNEL_COPY:
         return check_copy(v);
     }

@@ -2,11 +2,23 @@
 
 #include "ir/isa/fp.h"
 
+/* An element of a table of cosines and sines; its base was checked. */
+static double rotary_element(const struct bf_param_view *view, const int64_t *index) {
+    const struct bf_rotary *rotary = view->param->rotary;
+    int64_t h = view->param->type.dims[1], column = view->begin[1] + index[1];
+    bool second = rotary->interleaved ? column % 2 : column >= h / 2;
+    int64_t pair = rotary->interleaved ? column / 2 : column % (h / 2);
+    double c, s, turn = bf_power(rotary->base, -2.0 * (double)pair / (double)h);
+    bf_cos_sin((double)(view->begin[0] + index[0]) * turn, &c, &s);
+    return second ? s : c;
+}
+
 /* The elements of a view, row-major, as fp16. */
 static bool recipe_tensor(const struct bf_map *map, const struct bf_recipe *recipe,
                           const struct bf_weights *weights, uint16_t *out, struct bf_diags *diags) {
     const struct bf_param_view *view = &recipe->view;
-    const struct bf_weight *tensor = bf_weights_find(weights, view->param->name);
+    const struct bf_weight *tensor =
+        view->param->rotary ? NULL : bf_weights_find(weights, view->param->name);
     int64_t index[BF_MAX_RANK] = {0}, elements = 1;
     for (unsigned a = 0; a < view->rank; a++)
         elements *= view->extent[a];
@@ -15,7 +27,9 @@ static bool recipe_tensor(const struct bf_map *map, const struct bf_recipe *reci
                              "map: the recipe of '%s' has %lld words, too few for %lld elements",
                              view->param->name, (long long)recipe->words, (long long)elements);
     for (int64_t e = 0; e < elements; e++) {
-        out[e] = bf_half_from_double(bf_view_read(tensor, view, index));
+        double value =
+            view->param->rotary ? rotary_element(view, index) : bf_view_read(tensor, view, index);
+        out[e] = bf_half_from_double(value);
         for (unsigned a = view->rank; a-- > 0 && ++index[a] == view->extent[a];)
             index[a] = 0;
     }

@@ -3,6 +3,7 @@
 #ifndef BF_RECIPE_H
 #define BF_RECIPE_H
 
+#include "ir/angles.h"
 #include "ir/map.h"
 #include "ir/weights.h"
 
@@ -22,10 +23,6 @@ bf_recipe_function bf_recipe_block_dense, bf_recipe_block_butterfly; /* ir/recip
 /* Element of a view of a parameter, by indices of the view; 0 outside of it. */
 double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,
                     const int64_t *index);
-
-/* cos and sin of 2 pi a / n, 0 <= a < n < 2^60: folded to the first octant in integers, without
- * libm. */
-void bf_root_of_unity(int64_t a, int64_t n, double *c, double *s);
 
 /* 2^exponent, exact; |exponent| <= 1000. */
 double bf_power_of_two(int exponent);

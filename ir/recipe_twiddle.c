@@ -6,47 +6,6 @@
 #include "ir/recipe.h"
 #include "ir/stages.h"
 
-/* cos and sin of x, 0 <= x <= pi/4: Taylor series, exact to the last bit or two of a double. */
-static void small_angle(double x, double *c, double *s) {
-    double x2 = x * x, term_c = 1, term_s = x, sum_c = 1, sum_s = x;
-    for (int k = 1; k <= 10; k++) {
-        term_c *= -x2 / ((2 * k - 1) * (2 * k));
-        term_s *= -x2 / ((2 * k) * (2 * k + 1));
-        sum_c += term_c;
-        sum_s += term_s;
-    }
-    *c = sum_c;
-    *s = sum_s;
-}
-
-void bf_root_of_unity(int64_t a, int64_t n, double *c, double *s) {
-    int64_t eighth = 8 * a / n;        /* octant 0 .. 7 */
-    int64_t rest = 8 * a - eighth * n; /* 2 pi a / n = (eighth + rest / n) pi / 4 */
-    bool mirrored = eighth & 1;
-    int64_t part = mirrored ? n - rest : rest;
-    double cosine, sine;
-    small_angle(0.78539816339744830961566 * (double)part / (double)n, &cosine, &sine);
-    if (mirrored) { /* pi/2 - angle */
-        double swap = cosine;
-        cosine = sine;
-        sine = swap;
-    }
-    switch (eighth / 2) {
-    case 0:
-        *c = cosine, *s = sine;
-        break;
-    case 1:
-        *c = -sine, *s = cosine;
-        break;
-    case 2:
-        *c = -cosine, *s = -sine;
-        break;
-    default:
-        *c = sine, *s = -cosine;
-        break;
-    }
-}
-
 static void pack_root(int64_t a, int64_t n, bool inverse, uint16_t out[2]) {
     double c, s;
     bf_root_of_unity(a % n, n, &c, &s);

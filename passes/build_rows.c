@@ -1,6 +1,6 @@
 /* build_rows.c - the polyhedral kernel of pointwise and row operators.
  *
- *   digits  s (sample), t (row), c (column)
+ *   digits  s (sample), t (row), c (column); with heads: c (pair of a head), g (head)
  *   Rk      reduction or row scalar of step k: one element a row (a column, with lanes along
  * columns) Pk      parameter vector k, along the columns
  *
@@ -10,18 +10,26 @@
 
 #include <stdio.h>
 
-enum { S = 1, T = 2, C = 4 };
+enum { S = 1, T = 2, C = 4, G = 8 };
 
 static void add_digit(const struct bf_build *build, struct bf_poly_kernel *kernel, const char *name,
-                      int64_t radix) {
+                      int64_t radix, int64_t weight) {
     *bf_push(&kernel->digits) =
-        (struct bf_digit){bf_arena_strdup(&build->poly->arena, name), radix, 1, 1};
+        (struct bf_digit){bf_arena_strdup(&build->poly->arena, name), radix, weight, weight};
+}
+
+/* Digits of an operand's columns; one no wider than a head has the same for every head. */
+static uint64_t columns_of(const struct bf_poly_kernel *kernel, const struct bf_operand *operand) {
+    uint64_t digits = operand->cols > 1 ? C : 0;
+    if (operand->cols > bf_ints_find(&kernel->attrs, "head", INT64_MAX))
+        digits |= G;
+    return digits;
 }
 
 static void read_input(const struct bf_build *build, struct bf_poly_kernel *kernel,
                        struct bf_stmt *stmt, int index) {
     const struct bf_operand *operand = &kernel->inputs.data[index];
-    uint64_t rows = operand->rows > 1 ? T : 0, cols = operand->cols > 1 ? C : 0;
+    uint64_t rows = operand->rows > 1 ? T : 0, cols = columns_of(kernel, operand);
     if (bf_ints_find(&kernel->attrs, "mask", -1) == index) {
         rows = 0;
         cols = operand->cols > 1 ? T : 0;
@@ -60,7 +68,7 @@ static void array_access(const struct bf_build *build, struct bf_poly_kernel *ke
 static void write_output(const struct bf_build *build, struct bf_poly_kernel *kernel,
                          struct bf_stmt *stmt, int index) {
     const struct bf_operand *out = &kernel->outputs.data[index];
-    uint64_t rows = out->rows > 1 ? T : 0, cols = out->cols > 1 ? C : 0;
+    uint64_t rows = out->rows > 1 ? T : 0, cols = columns_of(kernel, out);
     bool rowmap = kernel->steps.data[stmt->step].kind == BF_STEP_ROWMAP;
     if (rowmap && kernel->lanes == BF_LANES_ROWS) { /* [s, 1], or [s] written along its columns */
         rows = out->rows > 1 ? T : 0;
@@ -81,7 +89,8 @@ static void add_step(const struct bf_build *build, struct bf_poly_kernel *kernel
     };
     const struct bf_step *step = &kernel->steps.data[index];
     uint64_t row = kernel->lanes == BF_LANES_ROWS ? S | T : S | C;
-    uint64_t domain = step->kind == BF_STEP_MAP ? S | T | C : row;
+    uint64_t heads = kernel->digits.count > 3 ? G : 0;
+    uint64_t domain = step->kind == BF_STEP_MAP ? S | T | C | heads : row;
     const char *name = bf_arena_printf(&build->poly->arena, "%c%d", letters[step->kind], index);
     struct bf_stmt *stmt = bf_poly_add_stmt(build->poly, kernel, name, kinds[step->kind], domain);
     stmt->step = index;
@@ -130,9 +139,13 @@ void bf_build_rows(const struct bf_build *build, struct bf_poly_kernel *kernel) 
     if (bf_poly_share_structure(build->poly, kernel))
         return;
     find_shape(kernel, &samples, &rows, &cols);
-    add_digit(build, kernel, "s", samples);
-    add_digit(build, kernel, "t", rows);
-    add_digit(build, kernel, "c", cols);
+    int64_t heads = bf_ints_find(&kernel->attrs, "heads", 1);
+    int64_t head = bf_ints_find(&kernel->attrs, "head", 0);
+    add_digit(build, kernel, "s", samples, 1);
+    add_digit(build, kernel, "t", rows, 1);
+    add_digit(build, kernel, "c", head ? head / 2 : cols, bf_ints_find(&kernel->attrs, "step", 1));
+    if (heads > 1)
+        add_digit(build, kernel, "g", heads, head);
     for (size_t i = 0; i < kernel->steps.count; i++)
         add_step(build, kernel, (int)i);
     bf_poly_compute_deps(build->poly, kernel);

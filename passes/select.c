@@ -434,6 +434,8 @@ static bool select_op(struct bf_select *select, const struct bf_op *op) {
         return select_fft(select, op);
     case BF_OP_ATTENTION:
         return select_attention(select, op);
+    case BF_OP_ROPE:
+        return bf_select_rope(select, op);
     case BF_OP_EMBEDDING:
         return select_embedding(select, op);
     case BF_OP_RESHAPE:

@@ -37,6 +37,9 @@ bool bf_select_block_butterfly(struct bf_select *select, const struct bf_op *op)
 bool bf_select_transpose(struct bf_select *select, const struct bf_op *op);
 bool bf_select_fft_compress(struct bf_select *select, const struct bf_op *op);
 
+/* select_rope.c */
+bool bf_select_rope(struct bf_select *select, const struct bf_op *op);
+
 /* select_rows.c: elementwise operators, row operators and reductions. */
 bool bf_select_rows(struct bf_select *select, const struct bf_op *op);
 /* A pointwise kernel that copies a value to the output's buffer. */

@@ -222,9 +222,12 @@ static bool bind_weights(struct bf_compilation *c) {
     struct bf_net params = {.name = settings_of(c).network};
     const struct bf_net *net = c->net;
     if (!net) {
-        const struct bf_poly *poly = c->poly ? c->poly : c->map->poly;
-        params.params.data = poly->params.data;
-        params.params.count = poly->params.count;
+        struct bf_poly *poly = c->poly ? c->poly : c->map->poly;
+        params.params.data =
+            bf_arena_alloc(&poly->arena, poly->params.count * sizeof *params.params.data);
+        for (size_t i = 0; i < poly->params.count; i++)
+            if (!poly->params.data[i]->rotary)
+                params.params.data[params.params.count++] = poly->params.data[i];
         net = &params;
     }
     if (!c->weights)

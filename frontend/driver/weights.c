@@ -28,7 +28,7 @@ static bool is_param(const struct bf_compilation *c, const char *name) {
         return bf_net_find_param(c->net, name) != NULL;
     for (size_t i = 0; poly && i < poly->params.count; i++)
         if (!strcmp(poly->params.data[i]->name, name))
-            return true;
+            return !poly->params.data[i]->rotary;
     return false;
 }
 

@@ -72,7 +72,8 @@ static bool chunk_fits(const struct division *d, int64_t chunk, int64_t window) 
     int64_t v = machine->lanes, chunks = divide_up(d->shape.n, chunk);
     bool vary = bf_rows_vectors(&d->shape) && (chunks > 1 || d->shape.by_sample);
     bool aligned = chunk % v == 0 || (!d->shape.columns && !bf_rows_vectors(&d->shape));
-    return (chunks == 1 || aligned) && chunk <= BF_MAX_TRIPS &&
+    bool whole = !d->shape.head || d->shape.n % chunk == 0; /* phases don't tell heads apart */
+    return (chunks == 1 || aligned) && whole && chunk <= BF_MAX_TRIPS &&
            (!reduces(&d->program) || chunks * d->program.passes <= BF_MAX_PERIOD) &&
            d->program.keep + d->program.temp_words + window * context_words(d, chunk) <=
                machine->data_ram &&
@@ -85,6 +86,11 @@ static int64_t largest_chunk(const struct division *d, int64_t window) {
     int64_t n = d->shape.n, v = d->map->machine.lanes, most = n;
     if (chunk_fits(d, n, window))
         return n;
+    for (int64_t k = 2; d->shape.head && k <= n; k++)
+        if (n % k == 0 && chunk_fits(d, n / k, window))
+            return n / k;
+    if (d->shape.head)
+        return 0;
     for (most = n / v * v; most > 0 && !chunk_fits(d, most, window); most -= v)
         ;
     if (!most)
@@ -162,6 +168,8 @@ static void add_plan(struct division *d, int64_t first, const int64_t count[BF_R
     bf_plan_set(map, plan, "outer", count[3]);
     bf_plan_set(map, plan, "interleave", bf_rows_interleave(&d->shape, map->machine.lanes));
     bf_plan_set(map, plan, "chunk_groups", groups[0]);
+    if (d->shape.head)
+        bf_plan_set(map, plan, "head_groups", groups[1]);
     bf_plan_set(map, plan, "inner_groups", groups[2]);
     bf_plan_set(map, plan, "outer_groups", groups[3]);
     save_constants(map, plan, "lane", d->program.lane, d->program.lanes);
@@ -173,7 +181,8 @@ struct spread {
     int64_t inner, inner_groups;
     int64_t outer, outer_groups; /* as many as one plan takes */
     int64_t chunk, chunks, chunk_groups;
-    int64_t passes; /* that are iterations of their own */
+    int64_t passes; /* that are iterations of their own, or heads */
+    int64_t head_groups;
 };
 
 static bool spread_tiles(const struct division *d, int64_t inner, int64_t outer, int64_t groups,
@@ -183,7 +192,8 @@ static bool spread_tiles(const struct division *d, int64_t inner, int64_t outer,
     s->outer_groups = groups;
     s->outer = outer < groups ? outer : outer / groups * groups;
     s->inner_groups = power_of_two_dividing(inner, pes / groups);
-    int64_t spare = pes / (groups * s->inner_groups);
+    s->head_groups = power_of_two_dividing(d->shape.heads, pes / (groups * s->inner_groups));
+    int64_t spare = pes / (groups * s->inner_groups * s->head_groups);
     int64_t rounds = inner / s->inner_groups * divide_up(s->outer, groups);
     s->chunk = choose_chunk(d, rounds, spare);
     if (!s->chunk)
@@ -192,11 +202,13 @@ static bool spread_tiles(const struct division *d, int64_t inner, int64_t outer,
     bool equal = d->shape.n % s->chunk == 0 && !reduces(&d->program);
     s->chunk_groups = equal ? power_of_two_dividing(s->chunks, spare) : 1;
     s->passes = s->chunks > 1 ? d->program.passes : 1;
+    if (d->shape.head)
+        s->passes = d->shape.heads;
     if (reduces(&d->program) && s->chunks == 1 &&
         inner / s->inner_groups * divide_up(outer, groups) <= BF_MAX_PERIOD)
         s->outer = outer; /* some PEs are absent in the last round */
-    int levels = (s->chunks > s->chunk_groups) + (s->passes > 1) + (inner > s->inner_groups) +
-                 (s->outer > groups);
+    int levels = (s->chunks > s->chunk_groups) + (s->passes > s->head_groups) +
+                 (inner > s->inner_groups) + (s->outer > groups);
     if (levels > BF_LEVELS)
         s->outer = outer < groups ? outer : groups;
     return true;
@@ -204,12 +216,13 @@ static bool spread_tiles(const struct division *d, int64_t inner, int64_t outer,
 
 /* Estimated cycles: an element its instructions, an iteration and a launch what they wait. */
 static int64_t cost_of(const struct division *d, const struct spread *s) {
-    int64_t slots = 0, iterations = s->chunks / s->chunk_groups * s->passes *
+    int64_t slots = 0, iterations = s->chunks / s->chunk_groups * (s->passes / s->head_groups) *
                                     (s->inner / s->inner_groups) *
                                     divide_up(s->outer, s->outer_groups);
+    int64_t share = d->shape.head ? 1 : s->passes; /* of a pass in the slots */
     for (int p = 0; p < d->program.passes; p++)
         slots += (int64_t)d->program.pass[p].loop.count;
-    return 300 + iterations * (s->chunk * (slots > 4 ? slots : 4) / s->passes + 40);
+    return 300 + iterations * (s->chunk * (slots > 4 ? slots : 4) / share + 40);
 }
 
 /* The cheapest spread of the first of `outer` tiles, given that the rest is spread so too; its cost
@@ -242,7 +255,7 @@ static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, in
     if (!choose_spread(d, inner, outer, &s))
         return 0;
     add_plan(d, first, (int64_t[]){s.chunks, s.passes, inner, s.outer},
-             (int64_t[]){s.chunk_groups, 1, s.inner_groups, s.outer_groups}, s.chunk);
+             (int64_t[]){s.chunk_groups, s.head_groups, s.inner_groups, s.outer_groups}, s.chunk);
     return s.outer;
 }
 
@@ -326,6 +339,8 @@ static bool rows_partition(struct bf_map *map, struct bf_plan *plan, struct bf_d
     for (int digit = 0; digit < 3; digit++)
         *bf_push(&layout.digits) = (struct bf_layout_digit){digit, where[columns][digit],
                                                             where[columns][digit] == BF_AT_LOCAL};
+    if (plan->kernel->digits.count > 3) /* heads */
+        *bf_push(&layout.digits) = (struct bf_layout_digit){3, BF_AT_TILE, 0};
     *bf_push(&plan->layouts) = layout;
     return true;
 }

@@ -25,16 +25,19 @@ enum bf_rows_class {
     BF_ROWS_SCALAR, /* one number a sample: a lane of a weight word */
 };
 
-enum { BF_ROWS_AXES = 4 }; /* chunk, pass, inner tile, outer tile: how iterations count */
+/* How iterations count. Passes are those of a reduction, or the heads of a rope, which has none. */
+enum { BF_ROWS_AXES = 4 }; /* chunk, pass, inner tile, outer tile */
 
 struct bf_rows_shape {
     const struct bf_poly_kernel *kernel;
     int64_t samples, rows, cols;
-    int64_t n;      /* length of the axis worked along */
-    bool columns;   /* lanes along columns */
-    bool packed;    /* lanes along rows, of samples with one row: lanes are samples */
-    bool by_sample; /* outer tiles are samples; else row tiles of all samples */
-    int64_t pitch;  /* rows of a sample in its buffers */
+    int64_t n;           /* length of the axis worked along */
+    bool columns;        /* lanes along columns */
+    int64_t heads, head; /* of a rope: `cols` pairs each, a head `head` columns after another, */
+    int64_t step;        /* a pair `step` columns; else 1, 0, 1 */
+    bool packed;         /* lanes along rows, of samples with one row: lanes are samples */
+    bool by_sample;      /* outer tiles are samples; else row tiles of all samples */
+    int64_t pitch;       /* rows of a sample in its buffers */
 };
 
 struct bf_rows_shape bf_rows_shape(const struct bf_poly_kernel *kernel, int64_t lanes);
@@ -162,8 +165,9 @@ struct bf_rows_value bf_rows_function(struct bf_rows_gen *gen, enum bf_expr_kind
  *
  * Numbers of a plan: "chunk" elements an iteration; "chunks", "inner", "outer" how many of each
  * axis, "first" outer tile; "chunk_groups", "inner_groups", "outer_groups" how many at the same
- * time, PE = (outer x inner_groups + inner) x chunk_groups + chunk; "passes" that are iterations of
- * their own; "lanes", "words" and "lane0" .. the constants (fp16 bits) of its recipe.
+ * time, PE = ((outer x inner_groups + inner) x head_groups + head) x chunk_groups + chunk; "passes"
+ * that are iterations of their own, or heads; "lanes", "words" and "lane0" .. the constants (fp16
+ * bits) of its recipe.
  */
 
 struct bf_rows_plan {
@@ -177,6 +181,8 @@ struct bf_rows_plan {
 };
 struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct bf_plan *plan,
                                  int64_t lanes);
+/* Columns from one head of an operand to the next: 0 if all have the same. */
+int64_t bf_rows_head_stride(const struct bf_rows_shape *shape, const struct bf_operand *operand);
 /* Whether weights change from iteration to iteration. */
 bool bf_rows_weights_vary(const struct bf_rows_shape *shape, const struct bf_rows_plan *plan);
 

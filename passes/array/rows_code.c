@@ -176,7 +176,7 @@ static bool is_uneven(const struct build *b) {
 }
 
 static uint8_t last_iteration(const struct build *b, unsigned pe) {
-    int64_t group = pe / (b->p.groups[0] * b->p.groups[2]);
+    int64_t group = pe / (b->p.groups[0] * b->p.groups[1] * b->p.groups[2]);
     int64_t rounds = (b->p.count[3] - group + b->p.groups[3] - 1) / b->p.groups[3];
     return (uint8_t)(rounds * b->p.rounds[2] - 1);
 }
@@ -424,7 +424,7 @@ static int64_t pe_offset(const struct build *b, const struct bf_rows_access *acc
 }
 
 static bool works(const struct build *b, unsigned pe) {
-    int64_t group = pe / (b->p.groups[0] * b->p.groups[2]);
+    int64_t group = pe / (b->p.groups[0] * b->p.groups[1] * b->p.groups[2]);
     return group < b->p.groups[3] && group < b->p.count[3];
 }
 
@@ -449,7 +449,7 @@ static void memory_block(struct build *b, unsigned id, const char *name,
 static void element_loops(const struct build *b, const struct bf_operand *operand, int64_t words,
                           struct bf_descriptor *d) {
     int64_t v = lanes_of(b), width = b->map->places[operand->buffer->index].width;
-    int64_t ram[3] = {1, v, 0}, spm[3] = {1, width, 0}, delta[3];
+    int64_t ram[3] = {1, v, 0}, spm[3] = {b->shape.step, width, 0}, delta[3];
     bool tiles = b->shape.columns && words > v;
     d->trips[0] = (uint16_t)(tiles ? v : words);
     d->trips[1] = (uint16_t)(tiles ? (words + v - 1) / v : 1);

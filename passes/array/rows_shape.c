@@ -5,11 +5,11 @@ static int64_t round_up(int64_t x, int64_t to) {
     return (int64_t)bf_round_up((uint64_t)x, (uint64_t)to);
 }
 
-static int64_t digit(const struct bf_poly_kernel *kernel, const char *name) {
+static struct bf_digit digit(const struct bf_poly_kernel *kernel, const char *name) {
     for (size_t d = 0; d < kernel->digits.count; d++)
         if (!strcmp(kernel->digits.data[d].name, name))
-            return kernel->digits.data[d].radix;
-    return 1;
+            return kernel->digits.data[d];
+    return (struct bf_digit){name, 1, 0, 0};
 }
 
 static bool is_mask(const struct bf_poly_kernel *kernel, int input) {
@@ -107,9 +107,13 @@ static bool counts_by_sample(const struct bf_rows_shape *shape, int64_t lanes) {
 
 struct bf_rows_shape bf_rows_shape(const struct bf_poly_kernel *kernel, int64_t lanes) {
     struct bf_rows_shape shape = {.kernel = kernel, .columns = kernel->lanes == BF_LANES_COLS};
-    shape.samples = digit(kernel, "s");
-    shape.rows = digit(kernel, "t");
-    shape.cols = digit(kernel, "c");
+    struct bf_digit columns = digit(kernel, "c"), heads = digit(kernel, "g");
+    shape.samples = digit(kernel, "s").radix;
+    shape.rows = digit(kernel, "t").radix;
+    shape.cols = columns.radix;
+    shape.step = columns.weight;
+    shape.heads = heads.radix;
+    shape.head = heads.weight;
     shape.n = shape.columns ? shape.rows : shape.cols;
     shape.packed = !shape.columns && shape.rows == 1;
     shape.pitch = shape.rows == 1 ? 1 : round_up(shape.rows, lanes);
@@ -122,10 +126,11 @@ struct bf_rows_plan bf_rows_plan(const struct bf_rows_shape *shape, const struct
     struct bf_rows_plan p = {.chunk = bf_plan_int(plan, "chunk"),
                              .first = bf_plan_int(plan, "first")};
     static const char *const counts[] = {"chunks", "passes", "inner", "outer"};
-    static const char *const groups[] = {"chunk_groups", "", "inner_groups", "outer_groups"};
+    static const char *const groups[] = {"chunk_groups", "head_groups", "inner_groups",
+                                         "outer_groups"};
     for (int a = 0; a < BF_ROWS_AXES; a++) {
         p.count[a] = bf_plan_int(plan, counts[a]);
-        p.groups[a] = a == 1 ? 1 : bf_plan_int(plan, groups[a]);
+        p.groups[a] = a == 1 && !shape->head ? 1 : bf_plan_int(plan, groups[a]);
         p.rounds[a] = (p.count[a] + p.groups[a] - 1) / p.groups[a];
     }
     p.last = shape->n - (p.count[0] - 1) * p.chunk;
@@ -150,6 +155,10 @@ bool bf_rows_weights_vary(const struct bf_rows_shape *shape, const struct bf_row
         vary |= is_vector(shape, i) && shape->kernel->inputs.data[i].buffer->samples > 1 &&
                 plan->rounds[3] > 1;
     return vary;
+}
+
+int64_t bf_rows_head_stride(const struct bf_rows_shape *shape, const struct bf_operand *operand) {
+    return operand->cols > shape->head ? shape->head : 0;
 }
 
 /* ---- addresses ---- */
@@ -206,7 +215,8 @@ struct bf_rows_access bf_rows_input_access(const struct bf_map *map,
         if (shape->columns)
             access.stride[2] = v;
         if (class == BF_ROWS_FULL)
-            access.stride[0] = shape->columns ? plan->chunk / v * width : plan->chunk;
+            access.stride[0] = shape->columns ? plan->chunk / v * width : plan->chunk * shape->step;
+        access.stride[1] = bf_rows_head_stride(shape, operand);
         return access;
     }
     if (shape->columns && !is_mask(shape->kernel, input) && operand->buffer->rows > 1) {
@@ -235,6 +245,7 @@ struct bf_rows_access bf_rows_output_access(const struct bf_map *map,
     if (shape->columns || turned)
         access.stride[2] = v;
     if (!row_output)
-        access.stride[0] = shape->columns ? plan->chunk / v * width : plan->chunk;
+        access.stride[0] = shape->columns ? plan->chunk / v * width : plan->chunk * shape->step;
+    access.stride[1] = bf_rows_head_stride(shape, operand);
     return access;
 }

@@ -56,6 +56,7 @@ struct oracle {
     const struct bf_rows_shape *shape;
     const struct bf_weights *weights;
     int64_t sample, row, column; /* position now; along the worked axis it moves */
+    int64_t head;                /* of a rope; `column` is the pair in it */
     struct number results[BF_ROWS_STEPS];
     int64_t known_sample, known_across; /* whose results these are */
 };
@@ -68,6 +69,7 @@ static double input_element(const struct oracle *o, int index) {
     int64_t sample = operand->buffer->samples > 1 ? o->sample : 0;
     row = operand->rows > 1 ? row : 0;
     column = operand->cols > 1 ? column : 0;
+    column = column * o->shape->step + o->head * bf_rows_head_stride(o->shape, operand);
     return drawn(operand->buffer, sample * place->pitch + operand->row + row,
                  operand->col + column);
 }
@@ -190,7 +192,7 @@ struct machine {
     uint32_t *stored; /* by scratchpad word: how often */
     unsigned pe, lane;
     struct bf_rows_plan p;
-    int64_t chunk;          /* number of the iteration's chunk */
+    int64_t chunk, head;    /* numbers of the iteration's chunk and head */
     int64_t sample, across; /* of the lane in the iteration's tile: its row, or its column */
 };
 
@@ -251,6 +253,17 @@ static bool check_element(struct machine *m, int output, int64_t word, bool row_
                   shape->rows > 1;
     o->row = turned ? column : row;
     o->column = turned ? 0 : column;
+    if (shape->head) {
+        o->head = column / shape->head;
+        o->column = column % shape->head;
+    }
+    bool pairs = shape->head || shape->step > 1;
+    if (pairs && (o->column % shape->step || o->column / shape->step >= shape->n))
+        return wrong(m,
+                     "map: plan %s: element of '%s' in sample %lld, row %lld, column %lld is "
+                     "written, which no pair begins with: %g for %g",
+                     operand->buffer->name, sample, row, column, bf_half_to_double(got), 0);
+    o->column /= shape->step;
     evaluate_rows(o);
     struct number want = exact(0);
     for (size_t s = 0; s < shape->kernel->steps.count; s++) {
@@ -459,6 +472,7 @@ static void find_position(struct machine *m, int64_t i) {
     }
     int64_t inner = index[2], outer = m->p.first + index[3], tiles = (shape->rows + v - 1) / v;
     m->chunk = index[0];
+    m->head = shape->head ? index[1] : 0;
     m->sample = shape->packed ? outer * v + m->lane : shape->by_sample ? outer : outer / tiles;
     m->across = shape->packed ? 0 : (shape->by_sample ? inner : outer % tiles) * v + m->lane;
 }
@@ -474,6 +488,7 @@ static bool loads_right(const struct machine *m, int input, int64_t word,
     bool full = bf_rows_class(shape, input) == BF_ROWS_FULL;
     int64_t along = full ? m->chunk * m->p.chunk + word : 0;
     int64_t row = shape->columns ? along : m->across, column = shape->columns ? m->across : along;
+    column = column * shape->step + m->head * bf_rows_head_stride(shape, operand);
     return element->row == sample * pitch + operand->row + row &&
            element->column == operand->col + column;
 }

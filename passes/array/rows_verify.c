@@ -119,6 +119,7 @@ static bool is_sane(const struct bf_map *map, const struct bf_plan *plan) {
                 code->segments[0].start == 0 && plan->context_base == launch->context_base &&
                 plan->context_size == launch->context_size &&
                 plan->context_base + plan->context_size <= map->machine.data_ram;
+    sane = sane && bf_ints_find(&plan->ints, "head_groups", 1) > 0;
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
         sane = sane && bf_plan_int(plan, positive[i]) > 0;
     for (size_t i = 0; i < code->block_count; i++)

@@ -246,6 +246,16 @@ class Maker:
         return self.add(f"gelu({x}, approximate = tanh)" if tanh else f"gelu({x})",
                         ops.Gelu("tanh" if tanh else "none"), [x])
 
+    def rope(self, x):
+        heads = self.choose(1, 2, 3, 4)
+        if self.values[x].ndim < 2 or self.shape(x)[-1] % (2 * heads):
+            raise Unsuitable
+        base, offset = self.choose((10000, 0), (10000, 0), (500, 7), (1e6, 3000))
+        text, interleaved = f"rope({x}, heads = {heads}", self.chance(0.4)
+        text += f", base = {base}, offset = {offset}" if offset else ""
+        text += ", interleaved)" if interleaved else ")"
+        return self.add(text, ops.Rope(heads, float(base), offset, interleaved), [x])
+
     def softmax(self, x):
         x = self.tamed(x, 8)
         if self.chance(0.25):
@@ -428,7 +438,7 @@ class Maker:
                    self.softmax, self.fourier, self.scalar, self.two, self.two, self.cut,
                    self.attention, self.residual, self.residual, self.loop, self.feed_forward,
                    self.blocks_of_columns, self.compress, self.transpose, self.rmsnorm,
-                   self.reduce, self.concat]
+                   self.reduce, self.concat, self.rope]
         for _ in range(steps):
             kept = len(self.body.steps), len(self.body.lines), dict(self.values), len(self.blocks)
             try:

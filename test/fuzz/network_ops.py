@@ -211,6 +211,35 @@ class Attention:
                                    self.allowed(tensors))
 
 
+class Rope:
+    def __init__(self, heads, base, offset, interleaved):
+        self.heads, self.base, self.offset, self.interleaved = heads, base, offset, interleaved
+
+    def angles(self, shape):
+        """[seq, 1, h/2]"""
+        half = shape[-1] // self.heads // 2
+        return np.multiply.outer(np.arange(shape[-2]) + self.offset,
+                                 self.base ** (-np.arange(half)[None] / half))
+
+    def turned(self, x, c, s):
+        v = x.reshape(*x.shape[:-1], self.heads, -1)
+        half = v.shape[-1] // 2
+        a, b = ((v[..., ::2], v[..., 1::2]) if self.interleaved
+                else (v[..., :half], v[..., half:]))
+        a, b = a * c - b * s, b * c + a * s
+        y = np.stack([a, b], -1) if self.interleaved else np.stack([a, b], -2)
+        return y.reshape(x.shape)
+
+    def exact(self, tensors, w):
+        angles = self.angles(tensors[0].shape)
+        return self.turned(tensors[0], np.cos(angles), np.sin(angles))
+
+    def rounded(self, p, tensors, w):
+        angles = self.angles(tensors[0].shape)
+        return p.store(self.turned(p.load(tensors[0]), p.store(np.cos(angles)),
+                                   p.store(np.sin(angles))))
+
+
 class Softmax:
     def __init__(self, axis):
         self.axis = axis
