@@ -52,6 +52,8 @@ LLVMValueRef bf_ll_const(struct bf_ll *ll, unsigned count,
 LLVMValueRef bf_ll_undef(struct bf_ll *ll, unsigned count);
 LLVMValueRef bf_ll_load(struct bf_ll *ll, LLVMValueRef pointer, unsigned count, unsigned align);
 void bf_ll_store(struct bf_ll *ll, LLVMValueRef value, LLVMValueRef pointer, unsigned align);
+/* Asks for a cache line that will be read; any address is fine. */
+void bf_ll_prefetch(struct bf_ll *ll, LLVMValueRef pointer);
 /* Elements of a kind as floats: u8 0..255 and i32 are converted. */
 LLVMValueRef bf_ll_load_element(struct bf_ll *ll, enum bf_host_element element,
                                 LLVMValueRef pointer, unsigned count);

@@ -37,6 +37,17 @@ void bf_ll_store(struct bf_ll *ll, LLVMValueRef value, LLVMValueRef pointer, uns
     LLVMSetAlignment(LLVMBuildStore(ll->builder, value, pointer), align);
 }
 
+void bf_ll_prefetch(struct bf_ll *ll, LLVMValueRef pointer) {
+    unsigned id = LLVMLookupIntrinsicID("llvm.prefetch", 13);
+    LLVMValueRef function = LLVMGetIntrinsicDeclaration(ll->module, id, &ll->ptr, 1);
+    LLVMTypeRef type = LLVMIntrinsicGetType(ll->context, id, &ll->ptr, 1);
+    enum { READ, SECOND_LEVEL = 2, DATA = 1 };
+    LLVMValueRef arguments[] = {pointer, LLVMConstInt(ll->i32, READ, false),
+                                LLVMConstInt(ll->i32, SECOND_LEVEL, false),
+                                LLVMConstInt(ll->i32, DATA, false)};
+    LLVMBuildCall2(ll->builder, type, function, arguments, 4, "");
+}
+
 LLVMValueRef bf_ll_load_element(struct bf_ll *ll, enum bf_host_element element,
                                 LLVMValueRef pointer, unsigned count) {
     if (element == BF_HOST_F32)
