@@ -18,15 +18,17 @@ struct sequence {
     uint64_t issued, waited;
     int64_t kernel[2];  /* in the instruction banks, or -1 */
     uint64_t loaded[2]; /* jobs that must have completed for that */
-    uint32_t *proved;   /* by kernel: 1 + a launch that was found right, or 0 */
+    uint32_t *proved;   /* by kernel: 1 + the last launch that was found right, or 0 */
+    uint32_t *before;   /* by such a launch: the one before it, likewise */
 };
 #define CODE_JOB UINT32_MAX
 
-static bool same_but_for_places(const struct bf_launch *a, const struct bf_launch *b) {
-    return a->kernel == b->kernel && a->window == b->window && a->strict == b->strict &&
-           a->one_weight_set == b->one_weight_set && a->context_base == b->context_base &&
-           a->context_size == b->context_size && a->period == b->period &&
-           a->group_level == b->group_level && memcmp(a->trips, b->trips, sizeof a->trips) == 0;
+/* Has a launch with the same parameters been found right, but for the scratchpad? */
+static bool is_proved(const struct sequence *s, const struct bf_launch *launch) {
+    uint32_t at = s->proved[launch->kernel];
+    while (at && !bf_launch_alike(launch, &s->program->launches[at - 1]))
+        at = s->before[at - 1];
+    return at != 0;
 }
 
 static bool check_code(struct sequence *s, const struct bf_seq *seq, struct bf_error *error) {
@@ -62,11 +64,11 @@ static bool check_launch(struct sequence *s, uint32_t index, struct bf_error *er
                        "%s: order: it is launched while its code may still be loading: no waitd "
                        "stands between",
                        name);
-    uint32_t *proved = &s->proved[launch->kernel];
-    if (!*proved || !same_but_for_places(launch, &s->program->launches[*proved - 1])) {
+    if (!is_proved(s, launch)) {
         if (!bf_check_launch(s->program, index, &s->budget, error))
             return false;
-        *proved = index + 1;
+        s->before[index] = s->proved[launch->kernel];
+        s->proved[launch->kernel] = index + 1;
     }
     if (!bf_spm_launch(&s->spm, index, error))
         return false;
@@ -114,13 +116,16 @@ bool bf_check_program(const struct bf_program *program, struct bf_error *error) 
                          .budget = {UINT64_C(1) << 30},
                          .jobs = bf_alloc(program->sequence_count * sizeof *s.jobs),
                          .kernel = {-1, -1},
-                         .proved = bf_alloc(program->kernel_count * sizeof *s.proved)};
-    s.spm = (struct bf_spm_check){.program = program,
-                                  .budget = &s.budget,
-                                  .words = words,
-                                  .initialised = bf_alloc(words * sizeof(uint32_t)),
-                                  .read = bf_alloc(words * sizeof(uint32_t)),
-                                  .written = bf_alloc(words * sizeof(uint32_t))};
+                         .proved = bf_alloc(program->kernel_count * sizeof *s.proved),
+                         .before = bf_alloc(program->launch_count * sizeof *s.before)};
+    s.spm = (struct bf_spm_check){
+        .program = program,
+        .budget = &s.budget,
+        .words = words,
+        .initialised = bf_alloc(words * sizeof(uint32_t)),
+        .read = bf_alloc(words * sizeof(uint32_t)),
+        .written = bf_alloc(words * sizeof(uint32_t)),
+        .footprints = bf_alloc(program->kernel_count * sizeof(struct bf_footprint *))};
     bool ok = true;
     for (size_t pc = 0; ok && pc < program->sequence_count; pc++) {
         ok = check_step(&s, &program->sequence[pc], error);
@@ -130,7 +135,10 @@ bool bf_check_program(const struct bf_program *program, struct bf_error *error) 
     free(s.spm.initialised);
     free(s.spm.read);
     free(s.spm.written);
+    free(s.spm.footprints);
+    bf_arena_free(&s.spm.arena);
     free(s.proved);
+    free(s.before);
     free(s.jobs);
     return ok;
 }

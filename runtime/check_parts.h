@@ -119,10 +119,42 @@ struct bf_spm_check {
     uint32_t words;
     uint32_t *initialised;    /* written by anything so far */
     uint32_t *read, *written; /* by the launch that may be running */
+    uint32_t first, end;      /* words outside are zero in both */
     uint32_t launch;
     bool running;
+    struct bf_footprint **footprints; /* by kernel */
+    struct bf_arena arena;
 };
 bool bf_spm_launch(struct bf_spm_check *check, uint32_t launch, struct bf_error *error);
+
+/* What a launch touches, for those that differ from it in nothing but where their base registers
+ * point (check_footprint.c). It is kept of launches that write no word twice and none they read. */
+struct bf_run { /* words word .. word + count - 1, relative to base register `base` */
+    int64_t word;
+    uint32_t count, lanes;
+    uint8_t base;
+    bool write;
+};
+struct bf_footprint {
+    const struct bf_launch *launch;
+    struct bf_footprint *next; /* of the same kernel */
+    size_t count;
+    struct bf_run *runs;
+};
+/* Same kernel and parameters: the same accesses, but for the scratchpad. */
+bool bf_launch_alike(const struct bf_launch *a, const struct bf_launch *b);
+/* The footprint of an earlier launch that fits this one, or NULL. */
+const struct bf_footprint *bf_footprint_find(const struct bf_spm_check *check,
+                                             const struct bf_launch *launch);
+/* Keeps a footprint: lanes read and written by base register, [base][word] or NULL. */
+void bf_footprint_keep(struct bf_spm_check *check, const struct bf_launch *launch,
+                       uint32_t *const read[BF_BASES], uint32_t *const written[BF_BASES]);
+/* Marks in check->read and check->written what the launch touches. False if only a walk through its
+ * accesses can tell whether it is right: runs of different registers meet, leave the scratchpad, or
+ * read what has not been initialised. */
+bool bf_footprint_mark(struct bf_spm_check *check, const struct bf_footprint *footprint,
+                       const struct bf_launch *launch);
+
 /* What job `job` touches is not touched by the running launch; `before` says which was first. */
 bool bf_spm_against_job(struct bf_spm_check *check, uint32_t job, bool before,
                         struct bf_error *error);

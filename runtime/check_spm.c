@@ -17,6 +17,7 @@ struct access {
     unsigned node;   /* BF_NO_NODE: a weight LOAD, of ... */
     uint64_t number; /* ... this group; else the iteration */
     bool write;
+    uint8_t base; /* the register that the address began with */
 };
 
 struct scan {
@@ -24,8 +25,9 @@ struct scan {
     struct bf_order *order;
     bool (*visit)(struct scan *scan, const struct access *access, uint32_t word, uint32_t lanes,
                   struct bf_error *error);
-    uint32_t *dirty; /* lanes accessed both ways, or written twice */
-    struct {         /* for report_access */
+    uint32_t *dirty;                              /* lanes accessed both ways, or written twice */
+    uint32_t *read[BF_BASES], *written[BF_BASES]; /* through a base register; made on demand */
+    struct {                                      /* for report_access */
         uint32_t word, lanes, job;
         bool write, before;
     } wanted;
@@ -98,7 +100,7 @@ static bool scan_weights(struct scan *scan, struct bf_error *error) {
             continue;
         for (uint64_t group = 0; group < groups; group++) {
             unsigned phase = bf_launch_phase(order->launch, group * length);
-            struct access access = {BF_NO_NODE, group, false};
+            struct access access = {BF_NO_NODE, group, false, block->d.mem.base};
             if (!bf_budget_spend(scan->check->budget, 1, error))
                 return false;
             if (!bf_block_in_phase(block, phase))
@@ -121,7 +123,7 @@ static bool scan_launch(struct scan *scan, struct bf_error *error) {
         if (order->iterations > scan->check->budget->steps)
             return bf_budget_spend(scan->check->budget, order->iterations, error);
         for (uint64_t i = 0; i < order->iterations; i++) {
-            struct access access = {n, i, write};
+            struct access access = {n, i, write, block->d.mem.base};
             if (bf_order_exists(order, n, i) &&
                 (!bf_budget_spend(scan->check->budget, cost(scan->check, &block->d), error) ||
                  !scan_block(scan, &access, order->nodes[n].pe, block, error)))
@@ -146,6 +148,10 @@ static bool first_look(struct scan *scan, const struct access *access, uint32_t 
                        uint32_t lanes, struct bf_error *error) {
     (void)error;
     struct bf_spm_check *check = scan->check;
+    uint32_t **seen = access->write ? &scan->written[access->base] : &scan->read[access->base];
+    if (!*seen)
+        *seen = bf_alloc(check->words * sizeof **seen);
+    (*seen)[word] |= lanes;
     if (access->write) {
         scan->dirty[word] |= check->written[word] & lanes;
         check->written[word] |= lanes;
@@ -256,32 +262,60 @@ static bool find_dry(struct scan *scan, const struct access *access, uint32_t wo
     return true;
 }
 
-bool bf_spm_launch(struct bf_spm_check *check, uint32_t launch, struct bf_error *error) {
-    memset(check->read, 0, check->words * sizeof *check->read);
-    memset(check->written, 0, check->words * sizeof *check->written);
-    check->launch = launch;
-    check->running = true;
-    struct scan scan = {.check = check,
-                        .order = bf_order_create(check->program, &check->program->launches[launch]),
-                        .visit = first_look,
-                        .dirty = bf_alloc(check->words * sizeof *scan.dirty)};
-    bool ok = scan_launch(&scan, error), dirty = false, missing = false;
+static void clear(struct bf_spm_check *check) {
+    if (check->first < check->end) {
+        size_t size = (check->end - check->first) * sizeof *check->read;
+        memset(check->read + check->first, 0, size);
+        memset(check->written + check->first, 0, size);
+    }
+    check->first = check->words, check->end = 0;
+}
+
+/* Every access of the launch. */
+static bool walk_accesses(struct scan *scan, struct bf_error *error) {
+    struct bf_spm_check *check = scan->check;
+    check->first = 0, check->end = check->words;
+    bool ok = scan_launch(scan, error), dirty = false, missing = false;
     for (uint32_t w = 0; ok && w < check->words; w++) {
-        scan.dirty[w] |= check->read[w] & check->written[w];
-        dirty |= scan.dirty[w] != 0;
+        scan->dirty[w] |= check->read[w] & check->written[w];
+        dirty |= scan->dirty[w] != 0;
         missing |= (check->read[w] & ~(check->initialised[w] | check->written[w])) != 0;
     }
     if (ok && missing) {
-        scan.visit = find_dry;
-        ok = scan_launch(&scan, error);
+        scan->visit = find_dry;
+        ok = scan_launch(scan, error);
     }
     if (ok && dirty)
-        ok = check_dirty(&scan, error);
-    for (uint32_t w = 0; w < check->words; w++)
+        return check_dirty(scan, error);
+    if (ok)
+        bf_footprint_keep(check, scan->order->launch, scan->read, scan->written);
+    return ok;
+}
+
+bool bf_spm_launch(struct bf_spm_check *check, uint32_t launch, struct bf_error *error) {
+    const struct bf_launch *of = &check->program->launches[launch];
+    const struct bf_footprint *footprint = bf_footprint_find(check, of);
+    clear(check);
+    check->launch = launch;
+    check->running = true;
+    bool ok = footprint && bf_footprint_mark(check, footprint, of);
+    if (!ok) {
+        struct scan scan = {.check = check,
+                            .order = bf_order_create(check->program, of),
+                            .visit = first_look,
+                            .dirty = bf_alloc(check->words * sizeof *scan.dirty)};
+        clear(check);
+        ok = walk_accesses(&scan, error);
+        for (unsigned base = 0; base < BF_BASES; base++) {
+            free(scan.read[base]);
+            free(scan.written[base]);
+        }
+        free(scan.records.data);
+        free(scan.dirty);
+        bf_order_free(scan.order);
+    }
+    for (uint32_t w = check->first; w < check->end; w++)
         check->initialised[w] |= check->written[w];
-    free(scan.records.data);
-    free(scan.dirty);
-    bf_order_free(scan.order);
     return ok;
 }
 

@@ -213,6 +213,50 @@ static void scratchpad_words_are_ordered(void **state) {
                "retirement orders them");
 }
 
+/* The doubling, and once more: from where `from` points to where `to` does. The store goes through
+ * base register 1. */
+static struct mini *doubled_twice(uint32_t from, uint32_t to) {
+    struct mini *m = mini_doubling();
+    m->blocks[2].d.mem.base = 1;
+    m->program.launch_count = 2;
+    m->launch[1] = m->launch[0];
+    m->launch[1].base[0] = from;
+    m->launch[1].base[1] = to;
+    memmove(&m->sequence[6], &m->sequence[4], 4 * sizeof *m->sequence);
+    m->program.sequence_count += 2;
+    m->sequence[4] = (struct bf_seq){BF_SEQ_LAUNCH, 0, 1};
+    m->sequence[5] = (struct bf_seq){BF_SEQ_MARK, 0, 0};
+    return m;
+}
+
+static void launches_of_one_kernel(void **state) {
+    (void)state;
+    passes(doubled_twice(0, 0));
+    passes(doubled_twice(0, 128));
+    passes(doubled_twice(64, 128)); /* reads what the first one wrote */
+    passes(doubled_twice(64, 1024 - 64 - 16));
+    refused(doubled_twice(68, 128), "k0: uninitialised: scratchpad word 80 is read by block 32 "
+                                    "\"load\" in iteration 3, and nothing writes all of its lanes "
+                                    "before");
+    refused(doubled_twice(64, 4),
+            "k0: storage: scratchpad word 68 is written by block 56 \"store\" in iteration 0 while "
+            "block 32 \"load\" in iteration 1 may still read it: no token, chain or retirement "
+            "orders them");
+    refused(doubled_twice(0, 1024 - 64 - 12),
+            "k0: storage: block 56 \"store\" of PE (0,0) uses scratchpad word 1024 of 1024 in "
+            "iteration 3");
+    struct mini *m = doubled_twice(64, 128); /* against the job that stores the results */
+    m->sequence[6] = (struct bf_seq){BF_SEQ_MARK, 0, 0};
+    m->dmas[1].spm = 192;
+    refused(m,
+            "k0: order: scratchpad word 192 is written by block 56 \"store\" in iteration 0 while "
+            "dma 1 may still read it: no waitk stands between launch and job");
+    m = doubled_twice(0, 128); /* one iteration more than was proved: its own proof */
+    m->launch[1].trips[0]++;
+    refused(m, "k0: uninitialised: scratchpad word 16 is read by block 32 \"load\" in iteration 4, "
+               "and nothing writes all of its lanes before");
+}
+
 static void sequencer_waits(void **state) {
     (void)state;
     struct mini *m = mini_doubling();
@@ -286,6 +330,7 @@ int main(void) {
         cmocka_unit_test(unstrict_accumulator),
         cmocka_unit_test(weights_without_waiting),
         cmocka_unit_test(scratchpad_words_are_ordered),
+        cmocka_unit_test(launches_of_one_kernel),
         cmocka_unit_test(sequencer_waits),
         cmocka_unit_test(periods),
     };
