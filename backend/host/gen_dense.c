@@ -14,28 +14,10 @@
  * heights, so that the last one is no slower than the others. Few rows: wider panels, which are
  * then the units of work.
  */
-#include "backend/host/gen.h"
+#include "backend/host/gen_tile.h"
 #include "backend/host/pack_dense.h"
 
-enum {
-    MOST_ROWS = 14,
-    MOST_VECTORS = 8,
-    LINE = 64,       /* bytes of a cache line */
-    CHAINS = 8,      /* FMAs in flight that fill the pipes */
-    WORTH = 1 << 20, /* FMAs that are worth waking a thread for */
-};
-
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
+enum { WORTH = 1 << 20 }; /* FMAs that are worth waking a thread for */
 
 /* ---- shapes ---- */
 
@@ -53,18 +35,13 @@ static struct shape shape_of(const struct bf_poly *poly, const struct bf_poly_ke
     return s;
 }
 
-/* Accumulators that leave registers for a panel's vectors and a broadcast. */
-static int64_t accumulators(const struct bf_host_target *target, int64_t vectors) {
-    return (int64_t)target->registers - vectors - 2;
-}
-
 /* Few rows: as many vectors as hide the latency of an FMA and fit in registers. */
 static int64_t choose_vectors(const struct bf_host_target *target, int64_t rows, int64_t outputs) {
-    int64_t most = divide_up(outputs, target->lanes);
+    int64_t most = bf_tile_divide_up(outputs, target->lanes);
     int64_t usual = target->lanes == 4 && target->registers == 32 ? 3 : 2;
-    int64_t hiding =
-        smaller(divide_up(CHAINS + 4, rows), ((int64_t)target->registers - 2) / (rows + 1));
-    return smaller(smaller(larger(usual, hiding), MOST_VECTORS), most);
+    int64_t hiding = bf_tile_smaller(bf_tile_divide_up(BF_TILE_CHAINS + 4, rows),
+                                     ((int64_t)target->registers - 2) / (rows + 1));
+    return bf_tile_smaller(bf_tile_smaller(bf_tile_larger(usual, hiding), BF_TILE_VECTORS), most);
 }
 
 static bool choose(const struct bf_host_site *site, struct bf_host_choice *choice) {
@@ -72,8 +49,8 @@ static bool choose(const struct bf_host_site *site, struct bf_host_choice *choic
     const struct bf_host_target *target = site->target;
     struct shape s = shape_of(site->poly, kernel);
     int64_t vectors = choose_vectors(target, s.rows, s.y.cols);
-    int64_t most = smaller(accumulators(target, vectors) / vectors, MOST_ROWS);
-    int64_t tiles = divide_up(s.rows, most), height = divide_up(s.rows, tiles);
+    int64_t most = bf_tile_most_rows(target, vectors);
+    int64_t tiles = bf_tile_divide_up(s.rows, most), height = bf_tile_divide_up(s.rows, tiles);
     struct bf_panels panels = bf_panels(s.x.cols, s.y.cols, vectors, target->lanes);
     int64_t panel_count = panels.full + (panels.narrow > 0);
     bool by_panels = tiles * s.samples == 1 && height * s.x.cols * s.y.cols > 2 * WORTH;
@@ -82,7 +59,7 @@ static bool choose(const struct bf_host_site *site, struct bf_host_choice *choic
     bf_ints_set(&choice->params, site->arena, "lanes", target->lanes);
     bf_ints_set(&choice->params, site->arena, "height", height);
     bf_ints_set(&choice->params, site->arena, "by_panels", by_panels);
-    choice->units = by_panels ? panel_count : s.samples * divide_up(s.rows, height);
+    choice->units = by_panels ? panel_count : s.samples * bf_tile_divide_up(s.rows, height);
     choice->unit_rows = by_panels || s.samples > 1 ? 0 : height;
     int64_t work = s.x.cols * s.y.cols * s.rows * s.samples / choice->units;
     choice->grain = 1 + WORTH / (work + 1);
@@ -124,16 +101,6 @@ struct tile {
     int64_t rows, vectors, cols;
 };
 
-enum { MOST_SUMS = 64 };
-
-static LLVMValueRef load_x(struct dense *d, LLVMValueRef x, int64_t offset) {
-    struct bf_ll *ll = d->ll;
-    enum bf_host_element element = d->shape.x.element;
-    x = element == BF_HOST_U8 ? bf_ll_at_byte(ll, x, bf_ll_int(ll, offset))
-                              : bf_ll_at_int(ll, x, offset);
-    return bf_ll_load_element(ll, element, x, 1);
-}
-
 static LLVMValueRef x_at(struct dense *d, LLVMValueRef x, LLVMValueRef index) {
     return d->shape.x.element == BF_HOST_U8 ? bf_ll_at_byte(d->ll, x, index)
                                             : bf_ll_at(d->ll, x, index);
@@ -141,30 +108,7 @@ static LLVMValueRef x_at(struct dense *d, LLVMValueRef x, LLVMValueRef index) {
 
 /* Columns of vector v that exist. */
 static unsigned lanes_of(const struct dense *d, const struct tile *t, int64_t v) {
-    return (unsigned)smaller(d->lanes, t->cols - v * d->lanes);
-}
-
-static LLVMValueRef first_lanes(struct bf_ll *ll, LLVMValueRef vector, unsigned count) {
-    int picks[64];
-    if (bf_ll_lanes(vector) == count)
-        return vector;
-    if (count == 1)
-        return bf_ll_extract(ll, vector, 0);
-    for (unsigned i = 0; i < count; i++)
-        picks[i] = (int)i;
-    return bf_ll_shuffle(ll, vector, NULL, picks, count);
-}
-
-static LLVMValueRef widened(struct bf_ll *ll, LLVMValueRef vector, unsigned lanes) {
-    int picks[64];
-    unsigned count = bf_ll_lanes(vector);
-    if (count == lanes)
-        return vector;
-    if (count == 1)
-        return bf_ll_splat(ll, vector, lanes);
-    for (unsigned i = 0; i < lanes; i++)
-        picks[i] = (int)(i < count ? i : 0);
-    return bf_ll_shuffle(ll, vector, NULL, picks, lanes);
+    return (unsigned)bf_tile_smaller(d->lanes, t->cols - v * d->lanes);
 }
 
 /* What sums begin with: biases, or the sums of earlier blocks. */
@@ -180,75 +124,35 @@ static void begin_sums(struct dense *d, const struct tile *t, const struct block
         for (int64_t r = 0; r < t->rows; r++)
             sums[r * t->vectors + v] =
                 bias ? bias
-                     : widened(ll,
-                               bf_ll_load(ll, bf_ll_at_int(ll, t->y, r * d->y_pitch + v * d->lanes),
-                                          lanes_of(d, t, v), 4),
-                               lanes);
+                     : bf_tile_widen(
+                           ll,
+                           bf_ll_load(ll, bf_ll_at_int(ll, t->y, r * d->y_pitch + v * d->lanes),
+                                      lanes_of(d, t, v), 4),
+                           lanes);
     }
-}
-
-/* sums += x[.., k] w[k, ..] for one k; w and x point at its weights and its element of row 0. */
-static void multiply(struct dense *d, const struct tile *t, LLVMValueRef x, LLVMValueRef w,
-                     const LLVMValueRef *sums, LLVMValueRef *next) {
-    struct bf_ll *ll = d->ll;
-    unsigned lanes = (unsigned)d->lanes;
-    LLVMValueRef weights[MOST_VECTORS];
-    for (int64_t v = 0; v < t->vectors; v++)
-        weights[v] = bf_ll_load(ll, bf_ll_at_int(ll, w, v * d->lanes), lanes, lanes * 4);
-    for (int64_t r = 0; r < t->rows; r++) {
-        LLVMValueRef splat = bf_ll_splat(ll, load_x(d, x, r * d->shape.x.pitch), lanes);
-        for (int64_t v = 0; v < t->vectors; v++) {
-            int64_t s = r * t->vectors + v;
-            next[s] = bf_ll_fma(ll, splat, weights[v], sums[s]);
-        }
-    }
-}
-
-/* `step` inputs a round, each into sums of its own. */
-static void multiply_loop(struct dense *d, const struct tile *t, LLVMValueRef first,
-                          LLVMValueRef end, int64_t step, LLVMValueRef *sums) {
-    struct bf_ll *ll = d->ll;
-    struct bf_ll_loop loop;
-    int64_t count = t->rows * t->vectors, wide = t->vectors * d->lanes;
-    bf_ll_loop_begin(ll, &loop, first, end, step);
-    for (int64_t s = 0; s < count * step; s++)
-        bf_ll_carry(ll, &loop, sums[s]);
-    LLVMValueRef x = x_at(d, t->x, loop.index);
-    LLVMValueRef w = bf_ll_at(ll, t->weights, bf_ll_mul_int(ll, loop.index, wide));
-    if (t->ahead)
-        bf_ll_prefetch(ll, bf_ll_at_byte(ll, t->ahead, bf_ll_mul_int(ll, loop.index, LINE)));
-    for (int64_t i = 0; i < step; i++)
-        multiply(d, t, x_at(d, x, bf_ll_int(ll, i)), bf_ll_at_int(ll, w, (i + 1) * wide),
-                 loop.carried + i * count, loop.next + i * count);
-    bf_ll_loop_end(ll, &loop);
-    for (int64_t s = 0; s < count * step; s++)
-        sums[s] = loop.carried[s];
 }
 
 static void accumulate(struct dense *d, const struct tile *t, const struct block *block,
                        LLVMValueRef *sums) {
-    struct bf_ll *ll = d->ll;
-    int64_t count = t->rows * t->vectors, step = 1;
-    while (count * step < CHAINS && 2 * step <= block->count)
-        step *= 2;
-    for (int64_t s = count; s < count * step; s++)
-        sums[s] = bf_ll_const(ll, (unsigned)d->lanes, 0);
-    LLVMValueRef end = block->end, whole = end;
-    if (block->count % step)
-        whole = bf_ll_add_int(ll, end, -(block->count % step));
-    multiply_loop(d, t, block->first, whole, step, sums);
-    for (int64_t width = step / 2; width; width /= 2)
-        for (int64_t s = 0; s < count * width; s++)
-            sums[s] = bf_ll_fadd(ll, sums[s], sums[s + count * width]);
-    if (block->count % step)
-        multiply_loop(d, t, whole, end, 1, sums);
+    struct bf_tile product = {
+        .rows = t->rows,
+        .vectors = t->vectors,
+        .lanes = d->lanes,
+        .element = d->shape.x.element,
+        .x = t->x,
+        .w = bf_ll_at_int(d->ll, t->weights, t->vectors * d->lanes),
+        .x_pitch = d->shape.x.pitch,
+        .w_pitch = t->vectors * d->lanes,
+        .ahead = t->ahead,
+    };
+    bf_tile_multiply(d->ll, &product, block->first, block->end, block->count, sums);
 }
 
 static void store_sums(struct dense *d, const struct tile *t, LLVMValueRef *sums, LLVMValueRef to,
                        int64_t pitch) {
     for (int64_t r = 0; r < t->rows; r++)
         for (int64_t v = 0; v < t->vectors; v++)
-            bf_ll_store(d->ll, first_lanes(d->ll, sums[r * t->vectors + v], lanes_of(d, t, v)),
+            bf_ll_store(d->ll, bf_tile_narrow(d->ll, sums[r * t->vectors + v], lanes_of(d, t, v)),
                         bf_ll_at_int(d->ll, to, r * pitch + v * d->lanes), 4);
 }
 
@@ -280,19 +184,20 @@ static void finish(struct dense *d, const struct tile *t, LLVMValueRef *sums) {
 static LLVMValueRef ahead(struct dense *d, const struct tile *t, const struct block *block,
                           LLVMValueRef number) {
     struct bf_ll *ll = d->ll;
-    int64_t wide = t->vectors * d->lanes, parts = wide * (int64_t)sizeof(float) / LINE;
+    int64_t wide = t->vectors * d->lanes, parts = wide * (int64_t)sizeof(float) / BF_TILE_LINE;
     if (d->by_panels || !parts)
         return NULL;
     LLVMValueRef at = bf_ll_mul_int(ll, bf_ll_add_int(ll, block->first, block->count), wide * 4);
-    LLVMValueRef part = bf_ll_mul_int(ll, bf_ll_sub(ll, number, d->begin), block->count * LINE);
-    LLVMValueRef fetches = bf_ll_less(ll, part, bf_ll_int(ll, parts * block->count * LINE));
-    at = bf_ll_sub(ll, bf_ll_add(ll, at, part), bf_ll_mul_int(ll, block->first, LINE));
+    LLVMValueRef part =
+        bf_ll_mul_int(ll, bf_ll_sub(ll, number, d->begin), block->count * BF_TILE_LINE);
+    LLVMValueRef fetches = bf_ll_less(ll, part, bf_ll_int(ll, parts * block->count * BF_TILE_LINE));
+    at = bf_ll_sub(ll, bf_ll_add(ll, at, part), bf_ll_mul_int(ll, block->first, BF_TILE_LINE));
     at = LLVMBuildSelect(ll->builder, fetches, at, bf_ll_int(ll, 0), "");
     return bf_ll_at_byte(ll, t->weights, at);
 }
 
 static void tile(struct dense *d, const struct tile *t, const struct block *block) {
-    LLVMValueRef sums[MOST_SUMS];
+    LLVMValueRef sums[BF_TILE_SUMS];
     begin_sums(d, t, block, sums);
     accumulate(d, t, block, sums);
     if (block->is_last && d->gen->function->epilogue)
@@ -348,8 +253,9 @@ static void tiles(struct dense *d, const struct tile *t, struct block block) {
 
 static void panel(struct dense *d, LLVMValueRef index, int64_t vectors, int64_t cols) {
     struct bf_ll *ll = d->ll;
-    int64_t inputs = d->panels.inputs, blocks = divide_up(inputs, d->depth);
-    int64_t depth = divide_up(divide_up(inputs, blocks), 8) * 8, last = (blocks - 1) * depth;
+    int64_t inputs = d->panels.inputs, blocks = bf_tile_divide_up(inputs, d->depth);
+    int64_t depth = bf_tile_divide_up(bf_tile_divide_up(inputs, blocks), 8) * 8,
+            last = (blocks - 1) * depth;
     int64_t floats = (inputs + 1) * d->panels.wide;
     struct tile t = {.vectors = vectors, .cols = cols};
     t.col = bf_ll_mul_int(ll, index, d->panels.wide);
@@ -408,7 +314,7 @@ static void generate(struct bf_gen *gen) {
         .end = gen->end,
     };
     d.panels = bf_panels(d.shape.x.cols, d.shape.y.cols, bf_gen_param(gen, "vectors"), d.lanes);
-    d.tiles = divide_up(d.shape.rows, d.height);
+    d.tiles = bf_tile_divide_up(d.shape.rows, d.height);
     /* Sums can wait in y only if it holds floats. */
     d.depth = y.element == BF_HOST_F32 ? gen->target->l1 / (d.panels.wide * (int64_t)sizeof(float))
                                        : d.shape.x.cols;
@@ -419,10 +325,11 @@ static void generate(struct bf_gen *gen) {
         return;
     }
     int64_t x_bytes = d.height * d.shape.x.cols * (int64_t)sizeof(float);
-    int64_t most = larger(gen->target->l2 / 2 / x_bytes, 1);
-    int64_t blocks = divide_up(gen->choice->units, most);
+    int64_t most = bf_tile_larger(gen->target->l2 / 2 / x_bytes, 1);
+    int64_t blocks = bf_tile_divide_up(gen->choice->units, most);
     struct bf_ll_loop loop;
-    bf_ll_loop_begin(ll, &loop, gen->begin, gen->end, divide_up(gen->choice->units, blocks));
+    bf_ll_loop_begin(ll, &loop, gen->begin, gen->end,
+                     bf_tile_divide_up(gen->choice->units, blocks));
     d.begin = loop.index;
     d.end = bf_ll_min(ll, bf_ll_add_int(ll, loop.index, loop.step), gen->end);
     all_panels(&d);

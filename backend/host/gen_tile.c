@@ -1,0 +1,91 @@
+/* gen_tile.c - see gen_tile.h. */
+#include "backend/host/gen_tile.h"
+
+int64_t bf_tile_most_rows(const struct bf_host_target *target, int64_t vectors) {
+    int64_t rows = ((int64_t)target->registers - vectors - 2) / vectors;
+    return bf_tile_larger(bf_tile_smaller(rows, BF_TILE_ROWS), 1);
+}
+
+static LLVMValueRef element_at(struct bf_ll *ll, enum bf_host_element element, LLVMValueRef pointer,
+                               LLVMValueRef index) {
+    return element == BF_HOST_U8 ? bf_ll_at_byte(ll, pointer, index) : bf_ll_at(ll, pointer, index);
+}
+
+/* One input; x and w point at it, next are the sums after it. */
+static void multiply(struct bf_ll *ll, const struct bf_tile *t, LLVMValueRef x, LLVMValueRef w,
+                     const LLVMValueRef *sums, LLVMValueRef *next) {
+    unsigned lanes = (unsigned)t->lanes;
+    LLVMValueRef weights[BF_TILE_VECTORS];
+    for (int64_t v = 0; v < t->vectors; v++)
+        weights[v] = bf_ll_load(ll, bf_ll_at_int(ll, w, v * t->lanes), lanes, lanes * 4);
+    for (int64_t r = 0; r < t->rows; r++) {
+        LLVMValueRef at = element_at(ll, t->element, x, bf_ll_int(ll, r * t->x_pitch));
+        LLVMValueRef splat = bf_ll_splat(ll, bf_ll_load_element(ll, t->element, at, 1), lanes);
+        for (int64_t v = 0; v < t->vectors; v++) {
+            int64_t s = r * t->vectors + v;
+            next[s] = bf_ll_fma(ll, splat, weights[v], sums[s]);
+        }
+    }
+}
+
+/* `step` inputs a round, each into sums of its own. */
+static void multiply_loop(struct bf_ll *ll, const struct bf_tile *t, LLVMValueRef first,
+                          LLVMValueRef end, int64_t step, LLVMValueRef *sums) {
+    struct bf_ll_loop loop;
+    int64_t count = t->rows * t->vectors;
+    bf_ll_loop_begin(ll, &loop, first, end, step);
+    for (int64_t s = 0; s < count * step; s++)
+        bf_ll_carry(ll, &loop, sums[s]);
+    LLVMValueRef x = element_at(ll, t->element, t->x, loop.index);
+    LLVMValueRef w = bf_ll_at(ll, t->w, bf_ll_mul_int(ll, loop.index, t->w_pitch));
+    if (t->ahead) {
+        LLVMValueRef line = bf_ll_mul_int(ll, loop.index, BF_TILE_LINE);
+        bf_ll_prefetch(ll, bf_ll_at_byte(ll, t->ahead, line));
+    }
+    for (int64_t i = 0; i < step; i++)
+        multiply(ll, t, element_at(ll, t->element, x, bf_ll_int(ll, i)),
+                 bf_ll_at_int(ll, w, i * t->w_pitch), loop.carried + i * count,
+                 loop.next + i * count);
+    bf_ll_loop_end(ll, &loop);
+    for (int64_t s = 0; s < count * step; s++)
+        sums[s] = loop.carried[s];
+}
+
+void bf_tile_multiply(struct bf_ll *ll, const struct bf_tile *tile, LLVMValueRef first,
+                      LLVMValueRef end, int64_t count, LLVMValueRef *sums) {
+    int64_t size = tile->rows * tile->vectors, step = 1;
+    while (size * step < BF_TILE_CHAINS && 2 * step <= count)
+        step *= 2;
+    for (int64_t s = size; s < size * step; s++)
+        sums[s] = bf_ll_const(ll, (unsigned)tile->lanes, 0);
+    LLVMValueRef whole = bf_ll_add_int(ll, end, -(count % step));
+    multiply_loop(ll, tile, first, whole, step, sums);
+    for (int64_t width = step / 2; width; width /= 2)
+        for (int64_t s = 0; s < size * width; s++)
+            sums[s] = bf_ll_fadd(ll, sums[s], sums[s + size * width]);
+    if (count % step)
+        multiply_loop(ll, tile, whole, end, 1, sums);
+}
+
+LLVMValueRef bf_tile_narrow(struct bf_ll *ll, LLVMValueRef vector, unsigned count) {
+    int picks[64];
+    if (bf_ll_lanes(vector) == count)
+        return vector;
+    if (count == 1)
+        return bf_ll_extract(ll, vector, 0);
+    for (unsigned i = 0; i < count; i++)
+        picks[i] = (int)i;
+    return bf_ll_shuffle(ll, vector, NULL, picks, count);
+}
+
+LLVMValueRef bf_tile_widen(struct bf_ll *ll, LLVMValueRef vector, unsigned count) {
+    int picks[64];
+    unsigned lanes = bf_ll_lanes(vector);
+    if (lanes == count)
+        return vector;
+    if (lanes == 1)
+        return bf_ll_insert(ll, bf_ll_const(ll, count, 0), vector, 0);
+    for (unsigned i = 0; i < count; i++)
+        picks[i] = (int)(i < lanes ? i : lanes);
+    return bf_ll_shuffle(ll, vector, bf_ll_const(ll, lanes, 0), picks, count);
+}
