@@ -172,19 +172,9 @@ static LLVMValueRef either(struct attention *a, LLVMValueRef x, LLVMValueRef y) 
 static void transpose_piece(struct attention *a, LLVMValueRef key, int64_t rows, LLVMValueRef col,
                             int64_t cols, LLVMValueRef to) {
     struct bf_ll *ll = a->ll;
-    unsigned lanes = (unsigned)a->lanes;
-    LLVMValueRef from = bf_ll_at(ll, a->k_at, bf_ll_mul_int(ll, key, a->k.pitch)), piece[64];
-    from = bf_ll_at(ll, from, col);
-    for (int64_t r = 0; r < a->lanes; r++)
-        piece[r] = r < rows ? bf_tile_widen(ll,
-                                            bf_ll_load(ll, bf_ll_at_int(ll, from, r * a->k.pitch),
-                                                       (unsigned)cols, 4),
-                                            lanes)
-                            : bf_ll_const(ll, lanes, 0);
-    bf_ll_transpose(ll, piece, lanes);
-    to = bf_ll_at(ll, to, bf_ll_mul_int(ll, col, a->wide));
-    for (int64_t c = 0; c < cols; c++)
-        bf_ll_store(ll, piece[c], bf_ll_at_int(ll, to, c * a->wide), lanes * 4);
+    LLVMValueRef from = bf_ll_add(ll, bf_ll_mul_int(ll, key, a->k.pitch), col);
+    bf_tile_transpose(ll, BF_HOST_F32, bf_ll_at(ll, a->k_at, from), a->k.pitch, rows, cols,
+                      a->lanes, bf_ll_at(ll, to, bf_ll_mul_int(ll, col, a->wide)), a->wide);
 }
 
 /* One panel of kt: `count` keys from `key` on. */

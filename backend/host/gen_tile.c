@@ -89,3 +89,20 @@ LLVMValueRef bf_tile_widen(struct bf_ll *ll, LLVMValueRef vector, unsigned count
         picks[i] = (int)(i < lanes ? i : lanes);
     return bf_ll_shuffle(ll, vector, bf_ll_const(ll, lanes, 0), picks, count);
 }
+
+void bf_tile_transpose(struct bf_ll *ll, enum bf_host_element element, LLVMValueRef from,
+                       int64_t pitch, int64_t rows, int64_t cols, int64_t lanes, LLVMValueRef to,
+                       int64_t to_pitch) {
+    LLVMValueRef piece[64];
+    unsigned count = (unsigned)lanes;
+    for (int64_t r = 0; r < lanes; r++) {
+        piece[r] = bf_ll_const(ll, count, 0);
+        if (r >= rows)
+            continue;
+        LLVMValueRef at = element_at(ll, element, from, bf_ll_int(ll, r * pitch));
+        piece[r] = bf_tile_widen(ll, bf_ll_load_element(ll, element, at, (unsigned)cols), count);
+    }
+    bf_ll_transpose(ll, piece, count);
+    for (int64_t c = 0; c < cols; c++)
+        bf_ll_store(ll, piece[c], bf_ll_at_int(ll, to, c * to_pitch), count * 4);
+}

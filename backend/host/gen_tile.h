@@ -38,6 +38,13 @@ void bf_tile_multiply(struct bf_ll *ll, const struct bf_tile *tile, LLVMValueRef
 LLVMValueRef bf_tile_narrow(struct bf_ll *ll, LLVMValueRef vector, unsigned count);
 LLVMValueRef bf_tile_widen(struct bf_ll *ll, LLVMValueRef vector, unsigned count);
 
+/* A piece of `rows` rows (pitch from one to the next) and `cols` columns, both at most `lanes`,
+ * read at `from` and written with rows as lanes: column c, zero beyond `rows`, at `to` + c x
+ * to_pitch, aligned to a vector. */
+void bf_tile_transpose(struct bf_ll *ll, enum bf_host_element element, LLVMValueRef from,
+                       int64_t pitch, int64_t rows, int64_t cols, int64_t lanes, LLVMValueRef to,
+                       int64_t to_pitch);
+
 static inline int64_t bf_tile_smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }

@@ -81,3 +81,36 @@ void bf_pack_dense(const struct bf_host_pack *pack, const struct bf_weights *val
                    full ? panels.wide : panels.outputs - first, full ? panels.wide : panels.narrow);
     }
 }
+
+int64_t bf_block_group_stride(const struct bf_block_groups *groups) {
+    return (groups->inputs + 1) * groups->group * groups->lanes;
+}
+int64_t bf_block_groups_stride(const struct bf_block_groups *groups) {
+    return (groups->inputs + 1) * groups->outputs * groups->lanes;
+}
+int64_t bf_block_groups_size(const struct bf_block_groups *groups) {
+    uint64_t vectors = bf_divide_up((uint64_t)groups->blocks, (uint64_t)groups->lanes);
+    return (int64_t)vectors * bf_block_groups_stride(groups);
+}
+
+void bf_pack_block_dense(const struct bf_host_pack *pack, const struct bf_weights *values,
+                         void *out) {
+    const struct bf_param_view *view = &bf_kernel_find_param(pack->kernel, "weight")->view;
+    struct tensor weight = weight_of(pack, values), bias = bias_of(pack, values);
+    struct bf_block_groups g = {view->extent[0], view->extent[1], view->extent[2],
+                                bf_ints_get(&pack->choice->params, "lanes"),
+                                bf_ints_get(&pack->choice->params, "group")};
+    for (int64_t b = 0; b < g.blocks; b++)
+        for (int64_t o = 0; o < g.outputs; o++) {
+            int64_t first = o / g.group * g.group, rest = g.outputs - first;
+            int64_t size = rest < g.group ? rest : g.group; /* of this group */
+            float *to = (float *)out + b / g.lanes * bf_block_groups_stride(&g) +
+                        o / g.group * bf_block_group_stride(&g) + (o - first) * g.lanes +
+                        b % g.lanes;
+            if (bias.weight)
+                *to = element(&bias, (o * g.blocks + b) * bias.stride[0]);
+            for (int64_t k = 0; k < g.inputs; k++)
+                to[(k + 1) * size * g.lanes] = element(
+                    &weight, b * weight.stride[0] + o * weight.stride[1] + k * weight.stride[2]);
+        }
+}

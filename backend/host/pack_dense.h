@@ -26,8 +26,21 @@ int64_t bf_panel_offset(const struct bf_panels *panels, int64_t panel);
 /* `fill` of a pack of params weight [out, in] and bias [out], if there is one. Reads the choice's
  * params "vectors" and "lanes". */
 void bf_pack_dense(const struct bf_host_pack *pack, const struct bf_weights *values, void *out);
-/* The same for weight [blocks, out, in] of a block-diagonal product; see gen_block_dense.c. Reads
- * "lanes" and "group". */
+/* A block-diagonal product's weight [blocks, out, in] has `lanes` blocks side by side in a vector.
+ * For each vector of blocks, for each group of `group` outputs (the last may be smaller):
+ *
+ *     bias of the group's outputs, then for each input k: weight[b, o, k] of the group's outputs o
+ */
+struct bf_block_groups {
+    int64_t blocks, outputs, inputs;
+    int64_t lanes, group;
+};
+int64_t bf_block_groups_size(const struct bf_block_groups *groups); /* floats */
+/* Floats from the start of a vector of blocks to the next; from group to group. */
+int64_t bf_block_groups_stride(const struct bf_block_groups *groups);
+int64_t bf_block_group_stride(const struct bf_block_groups *groups);
+
+/* `fill` of such a pack. Reads "lanes" and "group". */
 void bf_pack_block_dense(const struct bf_host_pack *pack, const struct bf_weights *values,
                          void *out);
 
