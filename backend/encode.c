@@ -2,8 +2,14 @@
 
 #include <stdlib.h>
 
-/* Infinities among the fp16 words of a recipe: a weight above 65504. */
-static bool finite(const uint16_t *words, int64_t count) {
+#include "ir/scaled.h"
+
+/* Infinities among the fp16 words of a recipe: a weight above 65504. The ratios of a scaled
+ * butterfly, whose swap bits look like large exponents, are at most 1. */
+static bool finite(const struct bf_map *map, const struct bf_recipe *recipe, const uint16_t *words,
+                   int64_t count) {
+    if (recipe->plan >= 0 && bf_scaled_kernel(map->plans.data[recipe->plan]->kernel))
+        return true;
     for (int64_t i = 0; i < count; i++)
         if ((words[i] & 0x7c00) == 0x7c00)
             return false;
@@ -20,7 +26,7 @@ bool bf_encode(struct bf_map *map, const struct bf_weights *weights, struct bf_d
         int64_t count = bf_recipe_words(recipe) * map->machine.lanes;
         uint16_t *out = bf_alloc((size_t)count * sizeof *out);
         ok = bf_recipe_evaluate(map, recipe, weights, out, diags);
-        if (ok && !finite(out, count))
+        if (ok && !finite(map, recipe, out, count))
             bf_diag(diags, BF_WARNING, (struct bf_loc){0}, 0, 0,
                     "weights of '%s' are infinite, not a number, or above the largest fp16 (65504)",
                     recipe->name);

@@ -1,5 +1,7 @@
 #include "ir/stages.h"
 
+#include "ir/scaled.h"
+
 void bf_stage_digits(const struct bf_plan *plan, const struct bf_layout *layout, unsigned pe,
                      int64_t word, int64_t values[BF_MAX_DIGITS]) {
     memset(values, 0, BF_MAX_DIGITS * sizeof *values);
@@ -238,7 +240,9 @@ int64_t bf_stage_lanes(const struct bf_plan *plan, int stmt) {
     const struct bf_poly_kernel *kernel = plan->kernel;
     const struct bf_stmt *s = &kernel->stmts.data[stmt];
     if (s->kind == BF_STMT_BPMM)
-        return bf_stage_has_bias(plan, stmt) ? 6 : 4;
+        return bf_scaled_form(kernel, stmt) == BF_FORM_SCALED ? 2
+               : bf_stage_has_bias(plan, stmt)                ? 6
+                                                              : 4;
     if (s->kind != BF_STMT_FFT)
         return 0;
     struct bf_stage_order order;

@@ -72,7 +72,8 @@ bool bf_stage_is_quarter(const struct bf_stage_order *order, int64_t u);
 int64_t bf_stage_weight_word(const struct bf_stage_order *order, int64_t k);
 
 /* Weight lanes of one butterfly of a statement; 0 where it is trivial:
- *   butterfly  w00 w10 w01 w11, in the last stage with bias w00 b0 w10 b1 w01 w11
+ *   butterfly  w00 w10 w01 w11, in the last stage with bias w00 b0 w10 b1 w01 w11, in a scaled
+ *              stage the ratios of both results (ir/scaled.h)
  *   FFT        radix 2: re, im of W; radix r: for each result, for operands 1 .. r-1: re, im;
  *              a stage without a digit multiplies every element by a factor of its own: re, im */
 int64_t bf_stage_lanes(const struct bf_plan *plan, int stmt);

@@ -12,10 +12,11 @@ struct bf_build {
 };
 
 /* y = butterfly(x) + bias along the columns; `bias` may be NULL. Twiddle [stacks, blocks, m, n/2,
- * 2, 2]. */
+ * 2, 2]. The form of the stages is that of `like`; NULL: plain. */
 struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct bf_operand x,
                                           struct bf_operand y, const struct bf_param_view *twiddle,
-                                          const struct bf_param_view *bias, bool increasing);
+                                          const struct bf_param_view *bias, bool increasing,
+                                          const struct bf_poly_kernel *like);
 
 /* Unnormalised DFT of `n` points along the axis that `lanes` leaves: rows of re + i im (im NULL:
  * real input) to out_re + i out_im (out_im NULL: only the real part is wanted). Buffer exponents

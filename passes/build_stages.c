@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include "ir/scaled.h"
+
 static int add_digit(struct bf_build build, struct bf_poly_kernel *kernel, const char *name,
                      int64_t radix, int64_t weight, int64_t out_weight) {
     *bf_push(&kernel->digits) =
@@ -51,7 +53,8 @@ static void stage_access(const struct bf_build *build, struct bf_poly_kernel *ke
 
 struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct bf_operand x,
                                           struct bf_operand y, const struct bf_param_view *twiddle,
-                                          const struct bf_param_view *bias, bool increasing) {
+                                          const struct bf_param_view *bias, bool increasing,
+                                          const struct bf_poly_kernel *like) {
     struct bf_poly *poly = build->poly;
     struct bf_poly_kernel *kernel = begin(build, BF_KERNEL_BUTTERFLY, BF_LANES_ROWS);
     int64_t stacks = twiddle->extent[0], blocks = twiddle->extent[1];
@@ -65,6 +68,8 @@ struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct b
     set_attr(build, kernel, "stacks", stacks);
     set_attr(build, kernel, "blocks", blocks);
     set_attr(build, kernel, "increasing", increasing);
+    if (like)
+        bf_scaled_copy(poly, kernel, like);
 
     if (bf_poly_share_structure(poly, kernel))
         return kernel;
@@ -91,6 +96,7 @@ struct bf_poly_kernel *bf_build_butterfly(const struct bf_build *build, struct b
         stmt->digit = acted;
         stmt->block = block;
         stmt->stage = stage;
+        stmt->shift = bf_scaled_shift(kernel, 1 + i);
         stage_access(build, kernel, stmt, BF_READ, "X", i, i ? whole | bit(j) : whole);
         bf_poly_add_access(poly, kernel, stmt, BF_READ, bf_arena_printf(&poly->arena, "W%d", i),
                            (element | bit(j)) & ~bit(acted), 0, -1, 0);

@@ -4,7 +4,7 @@
  *   net   simplify  identities, common subexpressions and dead operators go
  *   net   exponents results of transforms get the power of two with which they are stored
  *   poly  select    operators become kernels; elementwise ones join their producer or consumer
- *   poly  rewrite   values of weights may change the form of a kernel (identity at present)
+ *   poly  rewrite   values of weights may change the form of a kernel: scaled butterflies
  *   poly  slice     activations that exceed the scratchpad are cut, kernels run a slice at a time
  *   map   divide    a kernel becomes plans: parts that each fit the array
  *   map   tile      lanes, tiles, iterations: which PE works on which rows when

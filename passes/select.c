@@ -278,7 +278,7 @@ static bool select_linear(struct bf_select *select, const struct bf_op *op) {
         return unsupported(select, op->loc, "a weight that is not a parameter or a slice of one");
     if (butterfly)
         bf_build_butterfly(&build, x, y, &weight, has_bias ? &bias : NULL,
-                           bf_op_bool(op, "increasing"));
+                           bf_op_bool(op, "increasing"), NULL);
     else
         bf_build_dense(&build, x, y, &weight, has_bias ? &bias : NULL);
     return true;

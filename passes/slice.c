@@ -454,7 +454,7 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
     case BF_KERNEL_BUTTERFLY:
         bf_build_butterfly(&build, in[0], out[0], param_of(kernel, "twiddle"),
                            param_of(kernel, "bias"),
-                           bf_ints_get(&kernel->attrs, "increasing") != 0);
+                           bf_ints_get(&kernel->attrs, "increasing") != 0, kernel);
         break;
     case BF_KERNEL_DENSE:
         bf_build_dense(&build, in[0], out[0], param_of(kernel, "weight"), param_of(kernel, "bias"));

@@ -4,7 +4,7 @@
  *            a pass and set of digits (stages_passes.c for FFTs)
  * tile       PE groups of 2^g PEs; each works on its own tiles of lanes
  * partition  where the digits are (stages_layout.c)
- * stream     a region a segment (two for an FFT, which can't work in place), the window
+ * stream     a region a segment (two where stages can't work in place), the window
  *
  * Numbers of a plan: "stack", "set" and "pe_bits" g (digits that lie neither on PE digits nor local
  * have the value of (set << g) + PE), "words" a plane and PE, "planes" (2: re, im), "unroll"
@@ -18,8 +18,17 @@
 
 #include <stdlib.h>
 
+#include "ir/scaled.h"
 #include "ir/stages.h"
 #include "passes/array/tiles.h"
+
+bool bf_stages_in_place(const struct bf_poly_kernel *kernel, int stmt) {
+    return kernel->kind == BF_KERNEL_BUTTERFLY && bf_scaled_form(kernel, stmt) != BF_FORM_SCALED;
+}
+
+int64_t bf_stages_buffers(const struct bf_poly_kernel *kernel) {
+    return kernel->kind == BF_KERNEL_FFT || bf_scaled_kernel(kernel) ? 2 : 1;
+}
 
 struct bf_stages_shape bf_stages_shape_of(const struct bf_poly_kernel *kernel) {
     struct bf_stages_shape shape = {.kernel = kernel};
@@ -31,7 +40,7 @@ struct bf_stages_shape bf_stages_shape_of(const struct bf_poly_kernel *kernel) {
         shape.twos += kernel->digits.data[d].radix == 2;
     }
     shape.planes = fft ? 2 : 1;
-    shape.buffers = fft ? 2 : 1;
+    shape.buffers = bf_stages_buffers(kernel);
     shape.last = (int)kernel->stmts.count - 2;
     shape.before = shape.last > 0 && kernel->stmts.data[1].digit < 0;
     shape.after = shape.last > 0 && kernel->stmts.data[shape.last].digit < 0;
@@ -91,7 +100,7 @@ int64_t bf_stages_code_needed(const struct bf_machine *machine, const struct bf_
         }
         int64_t slots = 4 * (bf_stages_radix(shape, bf_stages_acted(shape, s)) - 1);
         if (shape->planes == 1)
-            words += 4 * unroll;
+            words += (bf_stages_in_place(shape->kernel, s) ? 4 : 2) * unroll;
         else if (slots == 4)
             words += 6 * unroll;
         else
@@ -106,7 +115,9 @@ static int64_t lanes_needed(const struct bf_stages_shape *shape, int first, int 
     int64_t lanes = 0;
     for (int s = first; s <= last; s++) {
         int64_t radix = shape->kernel->digits.data[shape->kernel->stmts.data[s].digit].radix;
-        int64_t each = shape->planes == 1 ? 4 : radix == 2 ? 2 : 2 * radix * (radix - 1);
+        int64_t each = shape->planes == 1 ? (bf_stages_in_place(shape->kernel, s) ? 4 : 2)
+                       : radix == 2       ? 2
+                                          : 2 * radix * (radix - 1);
         lanes += words / radix * each;
     }
     if (last == shape->last && bf_kernel_find_param(shape->kernel, "bias"))
@@ -328,6 +339,9 @@ bool bf_stages_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struct 
         return refuse(map, &shape, diags);
     int *ends = bf_alloc((size_t)(shape.last + 1) * sizeof *ends);
     bool ok = true;
+    /* A single iteration in flight leaves the array idle while it loads. */
+    if (fits && 2 * context > machine->data_ram && choose_pass_bits(map, &shape, ends))
+        fits = false;
     for (int64_t stack = 0; stack < stacks && ok; stack++) {
         if (fits)
             add_whole(map, kernel, stack, g, words);

@@ -10,9 +10,10 @@
 struct bf_stages_shape {
     const struct bf_poly_kernel *kernel;
     int top, m, twos;
-    int last;                   /* last stage; statement 0 loads, last + 1 stores */
-    int before, after;          /* stages without a digit before the first, after the last one */
-    int64_t n, planes, buffers; /* planes: 2 if complex; buffers: regions a segment */
+    int last;          /* last stage; statement 0 loads, last + 1 stores */
+    int before, after; /* stages without a digit before the first, after the last one */
+    int64_t n, planes; /* planes: 2 if complex */
+    int64_t buffers;   /* regions a segment: 2 where stages can't work in place */
 };
 struct bf_stages_shape bf_stages_shape_of(const struct bf_poly_kernel *kernel);
 /* Number k of the digit d<k> that a stage acts along; radix of d<k>. */
@@ -24,6 +25,11 @@ int64_t bf_stages_radix(const struct bf_stages_shape *shape, int k);
 uint64_t bf_stages_first_pes(const struct bf_stages_shape *shape, int g);
 uint64_t bf_stages_next_pes(const struct bf_stages_shape *shape, int g, uint64_t pe);
 
+/* Regions a segment of a kernel has: the second one is where stages that can't work in place put
+ * their results, and the other way round. */
+int64_t bf_stages_buffers(const struct bf_poly_kernel *kernel);
+/* Whether a stage works in place. */
+bool bf_stages_in_place(const struct bf_poly_kernel *kernel, int stmt);
 /* Butterflies a body; CAL words of the stages first .. last; weight lanes that can be addressed. */
 int64_t bf_stages_unroll(const struct bf_machine *machine);
 int64_t bf_stages_code_needed(const struct bf_machine *machine, const struct bf_stages_shape *shape,

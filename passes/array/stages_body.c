@@ -1,5 +1,6 @@
 /* stages_body.c - the CAL instructions of one stage. Unrolled butterflies are interleaved, so that
  * an accumulator is read fma_latency slots after it was written. */
+#include "ir/scaled.h"
 #include "ir/stages.h"
 #include "passes/array/stages.h"
 
@@ -78,6 +79,17 @@ static void butterfly_body(struct body *body, const struct place *at, bool bias)
         for (int out = 0; out < 2; out++) {
             struct bf_cal *cal = add(body, operand(at, u, 1), w + out);
             plus_acc(cal, (unsigned)(2 * u + out));
+            to_ram(cal, result(at, u, out), RESULT);
+        }
+    }
+}
+
+/* u = own + r partner, or partner + r own where the weight says so. */
+static void scaled_body(struct body *body, const struct place *at) {
+    for (int64_t u = 0; u < at->unroll; u++) {
+        for (int out = 0; out < 2; out++) {
+            struct bf_cal *cal = add(body, operand(at, u, 1 - out), at->lane + 2 * u + out);
+            plus_word(cal, operand(at, u, out));
             to_ram(cal, result(at, u, out), RESULT);
         }
     }
@@ -198,7 +210,9 @@ unsigned bf_stages_body(const struct bf_plan *plan, int stmt, int64_t from, int6
                        .lane = bf_stage_lane_base(plan, stmt)};
     struct body body = {cal, 0};
     bool last = stmt == (int)kernel->stmts.count - 2, im = !last || kernel->outputs.count > 1;
-    if (kernel->kind == BF_KERNEL_BUTTERFLY)
+    if (bf_scaled_form(kernel, stmt) == BF_FORM_SCALED)
+        scaled_body(&body, &at);
+    else if (kernel->kind == BF_KERNEL_BUTTERFLY)
         butterfly_body(&body, &at, bf_stage_has_bias(plan, stmt));
     else if (order.radix == 1)
         multiply_body(&body, &at, im);

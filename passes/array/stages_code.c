@@ -3,11 +3,12 @@
  *   LOAD x [, zeros] -> CAL stage -> CAL stage -> FLOW all-to-all -> CAL stage -> .. -> STORE y
  *
  * A stage is one block; each gives one token to the next. A FLOW sends every word of the segment to
- * the PE where its digits lie in the next one, a token a word. Butterflies work in place; an FFT
- * alternates between the two regions of its segment. Requires final addresses.
+ * the PE where its digits lie in the next one, a token a word. A stage works in place or, of an FFT
+ * or scaled, from one region of its segment into the other. Requires final addresses.
  */
 #include "passes/array/stages.h"
 
+#include "ir/scaled.h"
 #include "ir/stages.h"
 #include "passes/array/tiles.h"
 
@@ -223,6 +224,8 @@ static void stage_block(struct build *b, int stage, const struct bf_region *from
     d.cal.length = (uint8_t)bf_stages_body(b->plan, stmt, from->base, to->base, body);
     d.cal.start = (uint8_t)bf_code_body(&b->code, body, d.cal.length);
     d.cal.uses_weights = bf_stage_lanes(b->plan, stmt) > 0;
+    if (bf_scaled_form(b->plan->kernel, stmt) == BF_FORM_SCALED)
+        d.cal.swap = (uint8_t)(bf_log2_floor((uint64_t)order.from_stride) + 1);
     d.cal.exponent = (int8_t)-b->plan->kernel->stmts.data[stmt].shift;
     stage_loops(&order, bf_stage_lanes(b->plan, stmt), &d);
     bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)(BF_FIRST_CAL + stage),
@@ -320,16 +323,16 @@ static bool store_plane(struct build *b, unsigned pe, int plane, const struct bf
 
 /* ---- one PE, all of its blocks ---- */
 
-/* The region a stage writes: the same, or an FFT's other one. */
-static const struct bf_region *result_region(const struct build *b, const struct bf_region *from) {
-    if (b->plan->kernel->kind != BF_KERNEL_FFT)
+/* The region a stage writes: the same, or the segment's other one. */
+static const struct bf_region *result_region(const struct build *b, int stmt,
+                                             const struct bf_region *from) {
+    if (bf_stages_in_place(b->plan->kernel, stmt))
         return from;
     return (size_t)(from - b->plan->regions.data) % 2 ? from - 1 : from + 1;
 }
 
 static const struct bf_region *segment_region(const struct build *b, size_t segment) {
-    size_t each = b->plan->kernel->kind == BF_KERNEL_FFT ? 2 : 1;
-    return &b->plan->regions.data[segment * each];
+    return &b->plan->regions.data[segment * (size_t)bf_stages_buffers(b->plan->kernel)];
 }
 
 static int layout_index(const struct build *b, int stmt) {
@@ -355,7 +358,7 @@ static bool compute_blocks(struct build *b, unsigned pe, int tokens, bool notes)
     uint16_t need = (uint16_t)tokens;
     for (int stage = 0; stage < b->stages; stage++) {
         int stmt = b->first_stage + stage, segment = layout_index(b, stmt);
-        const struct bf_region *to = result_region(b, from);
+        const struct bf_region *to = result_region(b, stmt, from);
         uint8_t targets[2] = {(uint8_t)(BF_FIRST_CAL + stage + 1), BF_NO_BLOCK};
         bool last = stage == b->stages - 1;
         bool ends = !last && !sorted && stmt == b->plan->layouts.data[segment].last;

@@ -7,9 +7,13 @@
  *
  *     y_i = l[b] x_i + l[b + 2] x_j        b: first lane of the k-th butterfly; the order of lanes
  *     y_j = l[b + 1] x_i + l[b + 3] x_j       is that of ir/stages.h
+ *
+ * and in a scaled stage u_i = x_i + l[b] x_j, u_j = x_j + l[b + 1] x_i, where the swap bit
+ * exchanges the two operands, whose addresses differ in the bit of the stage alone.
  */
 #include <stdlib.h>
 
+#include "ir/scaled.h"
 #include "ir/stages.h"
 #include "passes/array/stages.h"
 #include "passes/array/tiles.h"
@@ -184,7 +188,7 @@ static const char *compute(const struct values *v, const struct bf_block *block,
     struct sum *accs = bf_alloc(16 * sizeof *accs);
     struct walk walk = {{0}, {0}};
     const uint64_t *words = v->code->segments[0].words + block->d.cal.start;
-    const char *wrong = block->d.cal.swap ? "swaps words" : NULL;
+    const char *wrong = NULL;
     do {
         for (unsigned i = 0; i < block->d.cal.length && !wrong; i++) {
             struct bf_cal cal;
@@ -253,6 +257,11 @@ static void wanted(const struct stage *s, int64_t word, int64_t e, int64_t p, st
     int64_t r = s->order.radix, stride = s->order.from_stride, words = s->v->words;
     int64_t lane = lane_of(s, weights_of(s, word), e), x = s->from + word, other = (1 - p) * words;
     sum->count = 0;
+    if (bf_scaled_form(s->v->plan->kernel, s->stmt) == BF_FORM_SCALED) {
+        add_term(sum, x + e * stride, NO_LANE, 1);
+        add_term(sum, x + (1 - e) * stride, lane + e, 1);
+        return;
+    }
     if (s->v->plan->kernel->kind == BF_KERNEL_BUTTERFLY) {
         bool bias = bf_stage_has_bias(s->v->plan, s->stmt);
         add_term(sum, x, lane + (bias ? 2 * e : e), 1);
@@ -323,6 +332,20 @@ static bool check_butterfly(const struct stage *s, const struct bf_block *block,
     return true;
 }
 
+/* The bit of a RAM address that a scaled stage swaps by must be that of its digit wherever the
+ * context of an iteration begins. */
+static const char *check_swap(const struct stage *s, const struct bf_block *block) {
+    const struct bf_plan *plan = s->v->plan;
+    int64_t stride = s->order.from_stride;
+    if (bf_scaled_form(plan->kernel, s->stmt) != BF_FORM_SCALED)
+        return block->d.cal.swap ? "swaps words" : NULL;
+    if (block->d.cal.swap != bf_log2_floor((uint64_t)stride) + 1 || stride & (stride - 1) ||
+        s->from % (2 * stride) || plan->context_base % (2 * stride) ||
+        plan->context_size % (2 * stride))
+        return "swaps the wrong words";
+    return NULL;
+}
+
 static bool check_stage(const struct values *v, const struct bf_block_note *note,
                         const struct bf_block *block, struct sum *ram) {
     const struct bf_poly_kernel *kernel = v->plan->kernel;
@@ -335,8 +358,10 @@ static bool check_stage(const struct values *v, const struct bf_block_note *note
                       .to = bf_plan_region(v->plan, note->to)->base};
     struct bf_text text = {0};
     const char *odd = bf_stage_order(v->plan, note->stmt, &s.order)
-                          ? compute(v, block, ram)
+                          ? check_swap(&s, block)
                           : "runs a stage of more than two loops";
+    if (!odd)
+        odd = compute(v, block, ram);
     if (!odd && block->d.cal.exponent != -kernel->stmts.data[note->stmt].shift)
         odd = "does not shift its results as the stage does";
     if (odd) {

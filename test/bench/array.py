@@ -40,7 +40,7 @@ def butterfly(n, batch, goal=None, scaled=False):
     formula = slots.butterfly(n, 0 if scaled else None) * slots.vectors(batch, 16)
     return Case("butterfly", f"{form} {n}, batch {batch}",
                 one(f"f: butterfly(x, {n}, bias = false)", ("x", (batch, n))), formula, goal,
-                [])
+                [] if scaled else ["-passes=fold,simplify"])
 
 
 def fft(n, tiles, goal=None):
