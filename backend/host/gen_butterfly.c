@@ -15,7 +15,7 @@
 #include "backend/host/gen.h"
 #include "ir/recipe.h"
 
-enum { MOST_TOKENS = 8, TARGET_UNIT = 24 };
+enum { MOST_TOKENS = 2 };
 
 /* ---- the choice ---- */
 
@@ -66,13 +66,34 @@ static int64_t scratch_pitch(const struct bf_butterfly *b) {
     return b->shape.n + BF_HOST_ALIGN / (int64_t)sizeof(float);
 }
 
-/* Rows whose tiles fit the registers: three quarters of them hold data. */
-static int64_t tokens_of(const struct bf_butterfly *b, const struct bf_host_target *target) {
-    unsigned widest = 0;
-    for (unsigned p = 0; p < b->pass_count; p++)
-        widest = b->passes[p].width > widest ? b->passes[p].width : widest;
-    int64_t tokens = (int64_t)(target->registers * 3 / 4) >> widest;
-    return tokens < 1 ? 1 : tokens > 3 ? 3 : tokens;
+/* Rows that share a weight in registers: while the weights are in the L1 cache anyway, reading them
+ * again costs less than keeping the vectors of several rows. */
+static int64_t tokens_of(const struct bf_butterfly *b) {
+    return b->shape.n < 1024 ? 2 : 1;
+}
+
+/* Rows of a unit: more rows use the weights of a tile more often, fewer stay in the caches. */
+static int64_t unit_of(const struct bf_butterfly *b) {
+    int64_t n = b->shape.n, unit = n <= 1024 ? n * 24 / 1024 : 49152 / n;
+    if (b->pass_count == 1 || unit > 24)
+        return 24;
+    return unit < 6 ? 6 : unit / 2 * 2;
+}
+
+/* The last pass of a long row would store lines whose distance is a large power of two, which all
+ * fall into the same sets of the caches. It stores in scratch then, and rows are copied. */
+static bool is_copied(const struct bf_butterfly *b) {
+    return b->shape.n >= 2048 && bf_butterfly_outputs(b, 1) > b->shape.n / 4;
+}
+
+static void choose_units(const struct bf_butterfly *b, int64_t rows,
+                         struct bf_host_choice *choice) {
+    int64_t unit = unit_of(b), small = 32768 / (unit * b->shape.n);
+    choice->unit_rows = rows < unit ? rows : unit;
+    choice->units = (rows + choice->unit_rows - 1) / choice->unit_rows;
+    choice->grain = small > 1 ? small : 1;
+    if (b->pass_count > 1 || is_copied(b))
+        choice->scratch = choice->unit_rows * scratch_pitch(b) * (int64_t)sizeof(float);
 }
 
 static bool choose(const struct bf_host_site *site, struct bf_host_choice *choice) {
@@ -85,17 +106,11 @@ static bool choose(const struct bf_host_site *site, struct bf_host_choice *choic
     struct bf_butterfly *b = plan_of(kernel, site->target, width);
     if (b->stages)
         bf_butterfly_choose_forms(b, site->weights, view_of(kernel, "twiddle"));
-    int64_t tokens = tokens_of(b, site->target);
-    tokens = rows < tokens ? rows : tokens;
-    int64_t unit = TARGET_UNIT / tokens * tokens;
-    choice->unit_rows = rows < unit ? rows : unit;
-    choice->units = (rows + choice->unit_rows - 1) / choice->unit_rows;
-    choice->scratch =
-        b->pass_count > 1 ? choice->unit_rows * scratch_pitch(b) * (int64_t)sizeof(float) : 0;
+    choose_units(b, rows, choice);
     choice->epilogue = true;
     bf_ints_set(&choice->params, site->arena, "lanes", site->target->lanes);
     bf_ints_set(&choice->params, site->arena, "width", width);
-    bf_ints_set(&choice->params, site->arena, "tokens", tokens);
+    bf_ints_set(&choice->params, site->arena, "tokens", rows < 2 ? 1 : tokens_of(b));
     bf_butterfly_save_forms(b, &choice->params, site->arena);
     *bf_push(&choice->packs) =
         (struct bf_host_pack){.size = pack_size(b, view_of(kernel, "bias") != NULL), .fill = fill};
@@ -118,7 +133,7 @@ struct state {
     struct bf_ll *ll;
     const struct bf_butterfly *b;
     int which; /* kind of stack */
-    bool bias;
+    bool bias, copied;
     LLVMValueRef unit_row, unit_rows; /* the first of all rows; their count */
     LLVMValueRef stack_column;        /* of y */
     LLVMValueRef stack_weights;
@@ -193,7 +208,7 @@ static void store_vector(struct state *s, unsigned r) {
         return;
     for (unsigned t = 0; t < s->tokens; t++) {
         LLVMValueRef value = resize(s->ll, s->values[t][r], columns_of(s, &s->to, r));
-        if (is_last(s)) {
+        if (is_last(s) && !s->copied) {
             int64_t offset = (int64_t)(r << s->pass->digit) * s->b->lanes;
             LLVMValueRef col = bf_ll_add(s->ll, s->stack_column, s->column);
             LLVMValueRef row = bf_ll_add(s->ll, s->unit_row, s->row);
@@ -389,6 +404,40 @@ static struct place operand_of(struct state *s, LLVMValueRef pointer, struct bf_
     return place;
 }
 
+static struct place result_of(struct state *s) {
+    return operand_of(s, bf_gen_output(s->gen, 0), bf_gen_output_shape(s->gen, 0), s->stack_column,
+                      bf_butterfly_outputs(s->b, s->which));
+}
+
+/* Columns [col, col + count) of row `row` of the unit: scratch -> y. */
+static void copy_columns(struct state *s, LLVMValueRef row, LLVMValueRef col, unsigned count) {
+    struct place from = scratch_of(s);
+    LLVMValueRef source = bf_ll_add(s->ll, bf_ll_mul_int(s->ll, row, from.pitch), col);
+    LLVMValueRef target = bf_ll_add(s->ll, bf_ll_mul_int(s->ll, row, s->to.pitch), col);
+    LLVMValueRef value = bf_ll_load(s->ll, bf_ll_at(s->ll, from.base, source), count, 4);
+    value = bf_gen_epilogue(s->gen, value, bf_ll_add(s->ll, s->unit_row, row),
+                            bf_ll_add(s->ll, s->stack_column, col));
+    bf_ll_store_element(s->ll, s->to.element, value, at(s->ll, &s->to, s->to.base, target));
+}
+
+enum { COPY_VECTORS = 4 };
+
+/* What the last pass left in scratch, row by row. */
+static void generate_copy(struct state *s) {
+    struct bf_ll_loop rows, cols;
+    int64_t lanes = s->b->lanes, step = COPY_VECTORS * lanes;
+    int64_t columns = bf_butterfly_outputs(s->b, s->which), col = columns / step * step;
+    bf_ll_loop_begin(s->ll, &rows, bf_ll_int(s->ll, 0), s->unit_rows, 1);
+    bf_ll_loop_begin(s->ll, &cols, bf_ll_int(s->ll, 0), bf_ll_int(s->ll, col), step);
+    for (int64_t v = 0; v < COPY_VECTORS; v++)
+        copy_columns(s, rows.index, bf_ll_add_int(s->ll, cols.index, v * lanes), (unsigned)lanes);
+    bf_ll_loop_end(s->ll, &cols);
+    for (; col < columns; col += lanes)
+        copy_columns(s, rows.index, bf_ll_int(s->ll, col),
+                     (unsigned)(columns - col < lanes ? columns - col : lanes));
+    bf_ll_loop_end(s->ll, &rows);
+}
+
 static void generate_stack(struct state *s) {
     int64_t weights = 0;
     for (s->p = 0; s->p < s->b->pass_count; s->p++) {
@@ -396,12 +445,14 @@ static void generate_stack(struct state *s) {
         s->from = s->p ? scratch_of(s)
                        : operand_of(s, bf_gen_input(s->gen, 0), bf_gen_input_shape(s->gen, 0),
                                     bf_ll_int(s->ll, 0), s->b->shape.in);
-        s->to = is_last(s) ? operand_of(s, bf_gen_output(s->gen, 0), bf_gen_output_shape(s->gen, 0),
-                                        s->stack_column, bf_butterfly_outputs(s->b, s->which))
-                           : scratch_of(s);
+        s->to = is_last(s) && !s->copied ? result_of(s) : scratch_of(s);
         s->segment = (struct bf_butterfly_segment){0};
         while (bf_butterfly_next_segment(s->b, s->which, s->p, &s->segment))
             weights += generate_segment(s, weights);
+    }
+    if (s->copied) {
+        s->to = result_of(s);
+        generate_copy(s);
     }
 }
 
@@ -424,7 +475,11 @@ static void generate(struct bf_gen *gen) {
     struct bf_ll *ll = gen->ll;
     struct bf_butterfly *b = plan_of(gen->first, gen->target, bf_gen_param(gen, "width"));
     bf_butterfly_load_forms(b, &gen->choice->params);
-    struct state s = {.gen = gen, .ll = ll, .b = b, .bias = view_of(gen->first, "bias") != NULL};
+    struct state s = {.gen = gen,
+                      .ll = ll,
+                      .b = b,
+                      .bias = view_of(gen->first, "bias") != NULL,
+                      .copied = is_copied(b)};
     struct bf_host_operand x = bf_gen_input_shape(gen, 0);
     int64_t stacks = b->shape.stacks, unit = gen->choice->unit_rows;
     bool equal = bf_butterfly_outputs(b, 1) == b->shape.n;
