@@ -5,7 +5,5 @@ extern const struct bf_host_generator bf_gen_attention, bf_gen_block_dense, bf_g
 extern const struct bf_host_generator bf_gen_butterfly;
 
 const struct bf_host_generator *const bf_host_generators[] = {
-    &bf_gen_dense, &bf_gen_attention, &bf_gen_block_dense,
-    &bf_gen_butterfly,
-    NULL,
+    &bf_gen_dense, &bf_gen_attention, &bf_gen_block_dense, &bf_gen_butterfly, NULL,
 };
