@@ -43,8 +43,9 @@ OBJ_frontend := $(call objects,frontend) $(GEN) $(LIBRARY)
 OBJ_passes   := $(call objects,passes passes/array passes/host)
 OBJ_backend  := $(call objects,backend backend/host)
 OBJ_rt       := $(call objects,runtime) $(OBJ_isa)
+OBJ_pool     := $(call objects,runtime/pool)
 OBJ_cc       := $(call objects,frontend/driver)
-PARTS        := cc frontend passes backend ir rt isa
+PARTS        := cc frontend passes backend ir rt pool isa
 ARCHIVES     := $(PARTS:%=$(BUILD)/libbf%.a)
 
 MAINS    := $(wildcard frontend/driver/main_*.c runtime/main_*.c)
@@ -170,18 +171,21 @@ lint: check-includes
 MAN := $(wildcard docs/man/*.1)
 INSTALLED = $(PROGRAMS:$(BUILD)/%=bin/%) lib/libbfrt.a lib/libbfrt.so.0 lib/libbfrt.so lib/libbfhost.so \
             include/bfrt.h lib/pkgconfig/bfrt.pc share/bfcc/bfcc.mk \
+            lib/libbfpool.a include/bfpool.h lib/pkgconfig/bfpool.pc \
             $(MAN:docs/man/%=share/man/man1/%)
 TO = $(DESTDIR)$(PREFIX)
 
 install: all
 	install -d $(addprefix $(TO)/,bin lib/pkgconfig include share/bfcc share/man/man1)
 	install $(PROGRAMS) $(TO)/bin
-	install -m 644 $(BUILD)/libbfrt.a $(TO)/lib
+	install -m 644 $(BUILD)/libbfrt.a $(BUILD)/libbfpool.a $(TO)/lib
 	install $(BUILD)/libbfrt.so $(TO)/lib/libbfrt.so.0
 	ln -sf libbfrt.so.0 $(TO)/lib/libbfrt.so
 	install $(BUILD)/libbfhost.so $(TO)/lib
-	install -m 644 runtime/bfrt.h $(TO)/include
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' runtime/bfrt.pc.in > $(TO)/lib/pkgconfig/bfrt.pc
+	install -m 644 runtime/bfrt.h runtime/pool/bfpool.h $(TO)/include
+	for name in bfrt pool/bfpool; do \
+	    sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' runtime/$$name.pc.in \
+	        > $(TO)/lib/pkgconfig/$${name##*/}.pc; done
 	install -m 644 frontend/driver/bfcc.mk $(TO)/share/bfcc
 	$(if $(MAN),install -m 644 $(MAN) $(TO)/share/man/man1)
 uninstall:

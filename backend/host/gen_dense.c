@@ -17,7 +17,10 @@
 #include "backend/host/gen_tile.h"
 #include "backend/host/pack_dense.h"
 
-enum { WORTH = 1 << 20 }; /* FMAs that are worth waking a thread for */
+enum {
+    WORTH = 1 << 20, /* FMAs that are worth waking a thread for */
+    PIECE_ROWS = 64  /* rows that are worth reading the weights for */
+};
 
 /* ---- shapes ---- */
 
@@ -63,6 +66,8 @@ static bool choose(const struct bf_host_site *site, struct bf_host_choice *choic
     choice->unit_rows = by_panels || s.samples > 1 ? 0 : height;
     int64_t work = s.x.cols * s.y.cols * s.rows * s.samples / choice->units;
     choice->grain = 1 + WORTH / (work + 1);
+    if (!by_panels) /* each piece reads all weights */
+        choice->grain = bf_tile_larger(choice->grain, bf_tile_divide_up(PIECE_ROWS, height));
     choice->scratch = height * panels.wide * (int64_t)sizeof(float);
     choice->epilogue = true;
     *bf_push(&choice->packs) = (struct bf_host_pack){

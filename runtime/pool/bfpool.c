@@ -1,0 +1,220 @@
+/* bfpool.c - see bfpool.h.
+ *
+ * Whoever runs a network puts a job on the list and then takes indices from it like the pool's
+ * threads do: one atomic addition an index. The job lives on its caller's stack, so the caller
+ * takes it off the list and waits until no thread is at it any more.
+ *
+ * Networks hand out work every few microseconds, waking a thread takes about as long. So a thread
+ * that runs out of work looks for more for a short while before it sleeps, and so does a caller
+ * that waits for the last indices.
+ */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "runtime/pool/bfpool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "runtime/bfhost/executor.h"
+
+enum { PATIENCE = 50000 /* ns before sleeping */, LOOKS = 64 /* between two looks at the clock */ };
+
+struct job {
+    void (*task)(void *argument, unsigned worker, int64_t index);
+    void *argument;
+    int64_t count;
+    _Atomic int64_t next;    /* the first index that nobody has taken */
+    _Atomic unsigned active; /* threads of the pool that are at it */
+    struct job *following;
+};
+
+struct bf_pool {
+    struct bf_executor executor;
+    pthread_mutex_t lock;
+    pthread_cond_t posted, left; /* a job came; a job has no active thread any more */
+    struct job *jobs;            /* oldest first */
+    _Atomic unsigned posts;      /* changes with every job */
+    unsigned sleepers, waiters;  /* on `posted`, on `left` */
+    bool stopping;
+    struct worker {
+        struct bf_pool *pool;
+        pthread_t thread;
+        unsigned number; /* from 1 on: 0 is the caller */
+    } *workers;
+};
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* Whether *value becomes equal (different) to `wanted` before patience ends. */
+static bool await(_Atomic unsigned *value, unsigned wanted, bool equal) {
+    int64_t end = nanoseconds() + PATIENCE;
+    do {
+        for (int i = 0; i < LOOKS; i++) {
+            if ((atomic_load_explicit(value, memory_order_acquire) == wanted) == equal)
+                return true;
+            relax();
+        }
+    } while (nanoseconds() < end);
+    return false;
+}
+
+static void work(struct job *job, unsigned worker) {
+    for (;;) {
+        int64_t index = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (index >= job->count)
+            return;
+        job->task(job->argument, worker, index);
+    }
+}
+
+static struct job *find_job(struct bf_pool *pool) {
+    struct job *job = pool->jobs;
+    while (job && atomic_load_explicit(&job->next, memory_order_relaxed) >= job->count)
+        job = job->following;
+    return job;
+}
+
+/* Waits for a job; NULL: the pool is stopping. The lock is held before and after. */
+static struct job *next_job(struct bf_pool *pool) {
+    for (;;) {
+        struct job *job = find_job(pool);
+        if (job || pool->stopping)
+            return job;
+        unsigned posts = atomic_load_explicit(&pool->posts, memory_order_relaxed);
+        pthread_mutex_unlock(&pool->lock);
+        bool more = await(&pool->posts, posts, false);
+        pthread_mutex_lock(&pool->lock);
+        if (more || posts != atomic_load_explicit(&pool->posts, memory_order_relaxed))
+            continue;
+        pool->sleepers++;
+        pthread_cond_wait(&pool->posted, &pool->lock);
+        pool->sleepers--;
+    }
+}
+
+static void *thread(void *argument) {
+    struct worker *worker = argument;
+    struct bf_pool *pool = worker->pool;
+    struct job *job;
+    pthread_mutex_lock(&pool->lock);
+    while ((job = next_job(pool))) {
+        atomic_fetch_add_explicit(&job->active, 1, memory_order_relaxed);
+        pthread_mutex_unlock(&pool->lock);
+        work(job, worker->number);
+        pthread_mutex_lock(&pool->lock);
+        /* From here on the job may be gone. */
+        if (atomic_fetch_sub_explicit(&job->active, 1, memory_order_release) == 1 && pool->waiters)
+            pthread_cond_broadcast(&pool->left);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+static void post(struct bf_pool *pool, struct job *job) {
+    struct job **end = &pool->jobs;
+    pthread_mutex_lock(&pool->lock);
+    while (*end)
+        end = &(*end)->following;
+    *end = job;
+    atomic_fetch_add_explicit(&pool->posts, 1, memory_order_release);
+    if (pool->sleepers)
+        pthread_cond_broadcast(&pool->posted);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void withdraw(struct bf_pool *pool, struct job *job) {
+    struct job **at = &pool->jobs;
+    pthread_mutex_lock(&pool->lock);
+    while (*at != job)
+        at = &(*at)->following;
+    *at = job->following;
+    pthread_mutex_unlock(&pool->lock);
+    if (await(&job->active, 0, true))
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->waiters++;
+    while (atomic_load_explicit(&job->active, memory_order_acquire))
+        pthread_cond_wait(&pool->left, &pool->lock);
+    pool->waiters--;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void run(void *self, void (*task)(void *argument, unsigned worker, int64_t index),
+                void *argument, int64_t count) {
+    struct bf_pool *pool = self;
+    struct job job = {.task = task, .argument = argument, .count = count};
+    bool shared = count > 1 && pool->executor.threads > 1;
+    if (shared)
+        post(pool, &job);
+    work(&job, 0);
+    if (shared)
+        withdraw(pool, &job);
+}
+
+static unsigned processors(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set))
+        return 1;
+    return (unsigned)CPU_COUNT(&set);
+}
+
+struct bf_pool *bf_pool_create(unsigned threads) {
+    if (!threads)
+        threads = processors();
+    struct bf_pool *pool = calloc(1, sizeof *pool);
+    struct worker *workers = calloc(threads, sizeof *workers);
+    if (!pool || !workers) {
+        free(pool);
+        free(workers);
+        return NULL;
+    }
+    pool->workers = workers;
+    pool->executor = (struct bf_executor){pool, 1, run};
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->posted, NULL);
+    pthread_cond_init(&pool->left, NULL);
+    while (pool->executor.threads < threads) {
+        struct worker *worker = &workers[pool->executor.threads];
+        *worker = (struct worker){.pool = pool, .number = pool->executor.threads};
+        if (pthread_create(&worker->thread, NULL, thread, worker))
+            break;
+        pool->executor.threads++;
+    }
+    return pool;
+}
+
+void bf_pool_free(struct bf_pool *pool) {
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    atomic_fetch_add_explicit(&pool->posts, 1, memory_order_release);
+    pthread_cond_broadcast(&pool->posted);
+    pthread_mutex_unlock(&pool->lock);
+    for (unsigned i = 1; i < pool->executor.threads; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->left);
+    pthread_cond_destroy(&pool->posted);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool->workers);
+    free(pool);
+}
+
+const struct bf_executor *bf_pool_executor(const struct bf_pool *pool) {
+    return &pool->executor;
+}
