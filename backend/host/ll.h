@@ -80,6 +80,8 @@ LLVMValueRef bf_ll_select(struct bf_ll *ll, LLVMValueRef condition, LLVMValueRef
  */
 LLVMValueRef bf_ll_shuffle(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b, const int *picks,
                            unsigned count);
+/* Lanes [0, count). */
+LLVMValueRef bf_ll_first(struct bf_ll *ll, LLVMValueRef vector, unsigned count);
 LLVMValueRef bf_ll_extract(struct bf_ll *ll, LLVMValueRef vector, unsigned lane);
 LLVMValueRef bf_ll_insert(struct bf_ll *ll, LLVMValueRef vector, LLVMValueRef scalar,
                           unsigned lane);

@@ -173,6 +173,10 @@ static LLVMValueRef part(struct bf_ll *ll, LLVMValueRef vector, unsigned first, 
                       : bf_ll_shuffle(ll, vector, NULL, picks, count);
 }
 
+LLVMValueRef bf_ll_first(struct bf_ll *ll, LLVMValueRef vector, unsigned count) {
+    return part(ll, vector, 0, count);
+}
+
 typedef LLVMValueRef combine(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b);
 
 static LLVMValueRef fold(struct bf_ll *ll, LLVMValueRef vector, combine *join) {
