@@ -54,6 +54,7 @@ struct bf_host_pack {
     /* Writes `size` bytes, zero before. `values` are the tensors; deterministic, without libm. */
     void (*fill)(const struct bf_host_pack *pack, const struct bf_weights *values, void *out);
     const struct bf_poly_kernel *kernel; /* whose params it reads; set by the plan */
+    const struct bf_buffer *buffer;      /* or a PARAM buffer; set by the plan */
     const struct bf_host_choice *choice; /* likewise */
     int index;                           /* the generator's own */
     int64_t offset;                      /* in the blob; set by the plan */
