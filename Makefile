@@ -33,15 +33,17 @@ GEN := $(patsubst %.y,$(BUILD)/gen/%.o,$(wildcard frontend/*.y)) \
        $(patsubst %.l,$(BUILD)/gen/%.o,$(wildcard frontend/*.l))
 ARCH    := $(if $(wildcard ir/arch.h),$(BUILD)/gen/ir/arch_files.o)
 LIBRARY := $(if $(wildcard frontend/library.h),$(BUILD)/gen/frontend/library_files.o)
+HEADERS := $(if $(wildcard backend/host/header.h),$(BUILD)/gen/backend/header_files.o)
 
 EMBED_ir       := $(wildcard ir/arch/*.arch)
 EMBED_frontend := $(wildcard frontend/library/*.bfly)
+EMBED_backend  := $(wildcard runtime/bfhost/*.h)
 
 OBJ_isa      := $(call objects,ir/isa)
 OBJ_ir       := $(call objects,ir) $(ARCH)
 OBJ_frontend := $(call objects,frontend) $(GEN) $(LIBRARY)
 OBJ_passes   := $(call objects,passes passes/array passes/host)
-OBJ_backend  := $(call objects,backend backend/host)
+OBJ_backend  := $(call objects,backend backend/host) $(HEADERS)
 OBJ_rt       := $(call objects,runtime) $(OBJ_isa)
 OBJ_pool     := $(call objects,runtime/pool)
 OBJ_cc       := $(call objects,frontend/driver)
@@ -89,6 +91,11 @@ $(BUILD)/gen/ir/arch_files.c: $(EMBED_ir) $(BUILD)/files ir/embed.sh
 $(BUILD)/gen/frontend/library_files.c: $(EMBED_frontend) $(BUILD)/files ir/embed.sh
 	@mkdir -p $(@D)
 	$(call say,embed) ir/embed.sh frontend/library.h bf_library '' $(EMBED_frontend) > $@
+
+# Headers that the header of a network carries along.
+$(BUILD)/gen/backend/header_files.c: $(EMBED_backend) $(BUILD)/files ir/embed.sh
+	@mkdir -p $(@D)
+	$(call say,embed) ir/embed.sh backend/host/header.h bf_host_header '' $(EMBED_backend) > $@
 
 .SECONDEXPANSION:
 $(ARCHIVES): $(BUILD)/libbf%.a: $$(OBJ_$$*) $(BUILD)/files

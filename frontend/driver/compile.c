@@ -172,14 +172,18 @@ static bool settle_header(struct bf_compilation *c) {
 /* The text must not be past what is asked of it. */
 static bool can_become(struct bf_compilation *c) {
     static const char *const names[] = {"source", "net", "poly", "map", "asm"};
+    static const char *const words[] = {"bfx",  "net", "poly",   "map",    "asm",
+                                        "host", "obj", "header", "nothing"};
     static const enum bf_level of[] = {
         [BF_EMIT_BFX] = BF_LEVEL_PROGRAM, [BF_EMIT_NET] = BF_LEVEL_NET,
         [BF_EMIT_POLY] = BF_LEVEL_POLY,   [BF_EMIT_MAP] = BF_LEVEL_MAP,
-        [BF_EMIT_ASM] = BF_LEVEL_PROGRAM, [BF_EMIT_NOTHING] = BF_LEVEL_PROGRAM};
+        [BF_EMIT_ASM] = BF_LEVEL_PROGRAM, [BF_EMIT_NOTHING] = BF_LEVEL_PROGRAM,
+        [BF_EMIT_HOST] = BF_LEVEL_NET,    [BF_EMIT_OBJ] = BF_LEVEL_NET,
+        [BF_EMIT_HEADER] = BF_LEVEL_NET};
     enum bf_level target = of[c->options->emit];
     if (c->level > target)
         return bf_diag_error(c->diags, nowhere, "'%s' is a text of level %s: -emit %s is behind it",
-                             c->options->input, names[c->level], names[target]);
+                             c->options->input, names[c->level], words[c->options->emit]);
     if (c->options->calibrate.count && c->level > BF_LEVEL_NET)
         return bf_diag_error(c->diags, nowhere,
                              "-calibrate needs a network (.bfly or net), not a text of level %s",
@@ -195,7 +199,8 @@ static bool can_become(struct bf_compilation *c) {
 
 /* Texts can do without values, a program can't. */
 static bool can_do_without(struct bf_compilation *c, const struct bf_net *net) {
-    bool program = c->options->emit == BF_EMIT_BFX || c->options->emit == BF_EMIT_ASM;
+    enum bf_emit emit = c->options->emit;
+    bool program = emit == BF_EMIT_BFX || emit == BF_EMIT_ASM || bf_emits_host(emit);
     if (!program || !net->params.count)
         return true;
     const struct bf_param *first = net->params.data[0];

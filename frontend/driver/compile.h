@@ -73,6 +73,13 @@ bool bf_embed_net(struct bf_compilation *compilation);
 /* Puts both into the program, with the places of stored values. */
 void bf_embed_finish(struct bf_compilation *compilation);
 
+/* ---- native.c ---- */
+
+/* -emit obj, header, host: what is made of the poly. */
+bool bf_emit_host(struct bf_compilation *compilation, const char *path);
+/* Takes exponents out of a net's types: on a host nothing overflows without them. */
+void bf_drop_exponents(struct bf_net *net);
+
 /* ---- emit.c ---- */
 
 /* What -emit asks for, to -o; the dependency file. Nothing is left behind on error. */

@@ -24,7 +24,8 @@ void bf_print_level(const struct bf_compilation *c, struct bf_text *text) {
  * the input came from a pipe; else a file named after the input, where bfcc
  * runs. */
 static const char *output_name(const struct bf_options *options, struct bf_text *name) {
-    static const char *const suffixes[] = {".bfx", ".net", ".poly", ".map", ".bfs"};
+    static const char *const suffixes[] = {".bfx", ".net",  ".poly", ".map",
+                                           ".bfs", ".host", ".o",    ".h"};
     if (options->output)
         return options->output;
     if (options->text_to_stdout || !strcmp(options->input, "-"))
@@ -32,7 +33,8 @@ static const char *output_name(const struct bf_options *options, struct bf_text 
     const char *slash = strrchr(options->input, '/');
     const char *base = slash ? slash + 1 : options->input, *dot = strrchr(base, '.');
     size_t length = dot && dot != base ? (size_t)(dot - base) : strlen(base);
-    bf_text_printf(name, "%.*s%s", (int)length, base, suffixes[options->emit]);
+    bf_text_printf(name, "%.*s%s", (int)length, base,
+                   options->shared ? ".so" : suffixes[options->emit]);
     return name->data;
 }
 
@@ -114,7 +116,9 @@ static bool write_dependencies(struct bf_compilation *c, const char *output) {
 static bool write_output(struct bf_compilation *c, const char *path) {
     struct bf_error error = {0};
     bool ok;
-    if (c->options->emit == BF_EMIT_BFX) {
+    if (bf_emits_host(c->options->emit)) {
+        return bf_emit_host(c, path);
+    } else if (c->options->emit == BF_EMIT_BFX) {
         size_t size;
         uint8_t *bytes = bf_program_write(c->program, &size);
         ok = bf_write_file(path, bytes, size, &error);
@@ -138,9 +142,10 @@ bool bf_emit(struct bf_compilation *c) {
     if (lost)
         ok = bf_diag_error(c->diags, (struct bf_loc){0},
                            "the output '%s' would overwrite the input '%s'", path, lost);
-    else if (standard && c->options->emit == BF_EMIT_BFX && isatty(1))
+    else if (standard && (c->options->emit == BF_EMIT_BFX || c->options->emit == BF_EMIT_OBJ) &&
+             isatty(1))
         ok = bf_diag_error(c->diags, (struct bf_loc){0},
-                           "a .bfx file is not for a terminal: give -o FILE");
+                           "a .bfx or object file is not for a terminal: give -o FILE");
     else if (standard && c->options->make_dependencies && !c->options->dependency_file)
         ok = bf_diag_error(c->diags, (struct bf_loc){0},
                            "-MD needs -o FILE or -MF FILE when the output is standard output");

@@ -27,7 +27,13 @@ static const char help_text[] =
     "  -network NAME          which network of the file\n"
     "  -I DIR                 search DIR for included files\n"
     "  -resident              inputs, weights and outputs start and end in the scratchpad\n"
-    "  -emit LEVEL            net, poly, map or asm as text to standard output, or bfx (default)\n"
+    "  -emit LEVEL            net, poly, map or asm as text to standard output, or bfx (default);\n"
+    "                         obj or header: code for a CPU, its C header; host: the plan of it\n"
+    "  -march=CPU             CPU of host code: native (default), x86-64, x86-64-v2, -v3, -v4, "
+    "armv8-a\n"
+    "  -target TRIPLE         system of host code (default: this one)\n"
+    "  -shared                with -emit obj: a shared object, linked with cc\n"
+    "  -weights-out FILE      with -emit obj: weights go to FILE; the caller hands them over\n"
     "  -S                     asm, to a file named after the input\n"
     "  -c                     the same as -emit bfx\n"
     "  -embed-net             keep the network in the .bfx, for devices that run it directly\n"
@@ -130,15 +136,19 @@ static bool number(const char *text, const char *option, int64_t low, int64_t hi
 }
 
 static bool emit_level(struct bf_options *options, const char *level) {
-    static const char *const names[] = {"bfx", "net", "poly", "map", "asm"};
+    static const char *const names[] = {"bfx", "net",  "poly", "map",
+                                        "asm", "host", "obj",  "header"};
     for (size_t i = 0; level && i < sizeof names / sizeof *names; i++) {
         if (!strcmp(level, names[i])) {
             options->emit = (enum bf_emit)i;
-            options->text_to_stdout = options->emit != BF_EMIT_BFX;
+            options->text_to_stdout = options->emit != BF_EMIT_BFX &&
+                                      options->emit != BF_EMIT_OBJ &&
+                                      options->emit != BF_EMIT_HEADER;
             return true;
         }
     }
-    return level && complain("there is no level '%s': net, poly, map, asm or bfx", level);
+    return level &&
+           complain("there is no level '%s': net, poly, map, asm, bfx, obj, header or host", level);
 }
 
 static bool define(struct bf_options *options, const char *text) {
@@ -166,6 +176,8 @@ static bool set_flag(struct bf_options *options, const char *word, bool *known) 
         options->resident = 1;
     else if (!strcmp(word, "-embed-net"))
         options->embed_net = true;
+    else if (!strcmp(word, "-shared"))
+        options->shared = true;
     else if (!strcmp(word, "-allow-unused"))
         options->allow_unused = true;
     else if (!strcmp(word, "-MD"))
@@ -195,16 +207,17 @@ static bool set_flag(struct bf_options *options, const char *word, bool *known) 
 
 /* Options with a value: `-name value` or `-name=value`. */
 static const char *const valued[] = {
-    "-o",      "-weights",        "-random-weights", "-arch",      "-batch",      "-network",
-    "-I",      "-emit",           "-dump-dir",       "-MF",        "-print-arch", "-print-after",
-    "-passes", "-weights-prefix", "-weights-rename", "-calibrate",
+    "-o",          "-weights",     "-random-weights", "-arch",           "-batch",
+    "-network",    "-I",           "-emit",           "-dump-dir",       "-MF",
+    "-print-arch", "-print-after", "-passes",         "-weights-prefix", "-weights-rename",
+    "-calibrate",  "-march",       "-target",         "-weights-out",
 };
 enum { VALUED_COUNT = sizeof valued / sizeof *valued };
 
 /* Other options that a typo may have meant. */
 static const char *const alone[] = {"-resident", "-embed-net", "-allow-unused", "-fsyntax-only",
                                     "-Werror",   "-MD",        "-list-passes",  "-verify-each",
-                                    "--help",    "--version"};
+                                    "-shared",   "--help",     "--version"};
 
 static bool unknown(const char *word, const char *name) {
     const char *near = NULL;
@@ -280,8 +293,17 @@ static bool set_valued(struct bf_options *options, struct arguments *arguments, 
     case 14:
         *bf_push(&options->weights_renames) = value;
         return true;
-    default:
+    case 15:
         *bf_push(&options->calibrate) = value;
+        return true;
+    case 16:
+        options->march = value;
+        return true;
+    case 17:
+        options->target = value;
+        return true;
+    default:
+        options->weights_out = value;
         return true;
     }
 }
@@ -310,6 +332,13 @@ static bool check(const struct bf_options *options) {
         return complain("%s", "-weights-prefix and -weights-rename need -weights");
     if (options->dependency_file && !options->make_dependencies)
         return complain("%s", "-MF needs -MD");
+    if (!bf_emits_host(options->emit) && (options->march || options->target))
+        return complain("%s",
+                        "-march and -target need -emit obj, header or host: the array has -arch");
+    if (options->shared && options->emit != BF_EMIT_OBJ)
+        return complain("%s", "-shared needs -emit obj");
+    if (options->weights_out && options->emit != BF_EMIT_OBJ && options->emit != BF_EMIT_HEADER)
+        return complain("%s", "-weights-out needs -emit obj or header");
     if (options->embed_net && options->emit != BF_EMIT_BFX && options->emit != BF_EMIT_ASM)
         return complain("%s", "-embed-net needs -emit bfx or asm: no other text keeps the network");
     return true;

@@ -4,7 +4,21 @@
 
 #include "frontend/frontend.h"
 
-enum bf_emit { BF_EMIT_BFX, BF_EMIT_NET, BF_EMIT_POLY, BF_EMIT_MAP, BF_EMIT_ASM, BF_EMIT_NOTHING };
+enum bf_emit {
+    BF_EMIT_BFX,
+    BF_EMIT_NET,
+    BF_EMIT_POLY,
+    BF_EMIT_MAP,
+    BF_EMIT_ASM,
+    BF_EMIT_HOST,   /* the plan of host code, for people */
+    BF_EMIT_OBJ,    /* host code */
+    BF_EMIT_HEADER, /* its C header */
+    BF_EMIT_NOTHING
+};
+/* Products for a host: other passes than for the array. */
+static inline bool bf_emits_host(enum bf_emit emit) {
+    return emit == BF_EMIT_HOST || emit == BF_EMIT_OBJ || emit == BF_EMIT_HEADER;
+}
 
 struct bf_strings {
     const char **data;
@@ -24,10 +38,13 @@ struct bf_options {
     bool random_weights;
     uint64_t seed;
     bool allow_unused;
-    bool embed_net; /* the network and its parameters go into the .bfx too */
-    int64_t batch;  /* 0: not given */
-    int optimize;   /* -1: not given */
-    int resident;   /* -1: not given */
+    const char *march, *target; /* host code: processor, triple; NULL: this machine's */
+    bool shared;                /* -emit obj: a shared object */
+    const char *weights_out;    /* host code: weights go to this file, not into the object */
+    bool embed_net;             /* the network and its parameters go into the .bfx too */
+    int64_t batch;              /* 0: not given */
+    int optimize;               /* -1: not given */
+    int resident;               /* -1: not given */
     struct {
         struct bf_frontend_define *data;
         size_t count, capacity;

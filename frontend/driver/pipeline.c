@@ -30,6 +30,8 @@ static bool run_exponents(struct bf_compilation *c) {
     return bf_calibrate(c) && bf_pass_exponents(c->net, c->diags);
 }
 static bool run_select(struct bf_compilation *c) {
+    if (bf_emits_host(c->options->emit))
+        bf_drop_exponents(c->net);
     return (c->poly = bf_pass_select(c->net, c->diags)) != NULL;
 }
 static bool run_rewrite(struct bf_compilation *c) {
@@ -222,8 +224,16 @@ bool bf_pass_names_check(const struct bf_options *options, struct bf_diags *diag
     return ok;
 }
 
+/* Passes that a host has no use for. */
+static bool serves_array(const struct pass *pass) {
+    return pass->run == run_exponents || pass->run == run_rewrite || pass->run == run_slice;
+}
+
 /* Whether -passes, if given, names the pass; those that are not optional always run. */
-static bool wanted(const struct bf_options *options, const struct bf_pass_info *info) {
+static bool wanted(const struct bf_options *options, const struct pass *pass) {
+    const struct bf_pass_info *info = &pass->info;
+    if (serves_array(pass) && bf_emits_host(options->emit))
+        return false;
     if (!info->optional || !options->passes)
         return true;
     for (const char *at = options->passes; *at;) {
@@ -291,6 +301,9 @@ static enum bf_level target_of(const struct bf_options *options) {
     case BF_EMIT_NET:
         return BF_LEVEL_NET;
     case BF_EMIT_POLY:
+    case BF_EMIT_HOST:
+    case BF_EMIT_OBJ:
+    case BF_EMIT_HEADER:
         return BF_LEVEL_POLY;
     case BF_EMIT_MAP:
         return BF_LEVEL_MAP;
@@ -330,7 +343,7 @@ static bool after_is_right(struct bf_compilation *c) {
 /* Whether no further pass of the same level runs. */
 static bool last_of_level(const struct bf_options *options, int number) {
     for (int i = number + 1; i < PASS_COUNT && passes[i].to == passes[number].to; i++)
-        if (wanted(options, &passes[i].info))
+        if (wanted(options, &passes[i]))
             return false;
     return true;
 }
@@ -372,7 +385,7 @@ static bool run_pass(struct bf_compilation *c, int number) {
 static bool run_what_is_left(struct bf_compilation *c) {
     enum bf_level target = target_of(c->options);
     for (int i = first_pass(c->level, c->map ? c->map->after : ""); i < PASS_COUNT; i++) {
-        if (passes[i].to > target || !wanted(c->options, &passes[i].info))
+        if (passes[i].to > target || !wanted(c->options, &passes[i]))
             continue;
         if (passes[i].to == BF_LEVEL_POLY && !bf_embed_net(c))
             return false;
@@ -409,7 +422,7 @@ void bf_pass_plan_print(const struct bf_options *options, enum bf_level level, F
     enum bf_level target = target_of(options);
     const char *before = "";
     for (int i = first_pass(level, "verify"); i < PASS_COUNT; i++) {
-        if (passes[i].to > target || !wanted(options, &passes[i].info))
+        if (passes[i].to > target || !wanted(options, &passes[i]))
             continue;
         if (strcmp(before, passes[i].info.level))
             fprintf(out, "%s%6s:", *before ? "\n" : "", passes[i].info.level);
