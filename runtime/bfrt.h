@@ -119,6 +119,7 @@ const char *bfrt_device_what(size_t index); /* a sentence about it */
 struct bfrt_options {
     FILE *trace;          /* NULL, or where a line for each cycle and active unit goes (sim) */
     uint64_t cycle_limit; /* of one group of samples; 0: none. Reaching it is an error */
+    bool exact;           /* sim simulates every cycle, even those of a steady state */
     void (*progress)(void *user, double done); /* 0 to 1, never less than before; may be NULL */
     void *user;
 };
@@ -241,6 +242,7 @@ struct bfrt_stats {
     uint64_t measured; /* between the two marks of a -resident program; else equal to cycles */
     uint64_t dram_read, dram_written, dram_measured; /* bytes */
     uint64_t dma_wait;                               /* cycles in which only the DMA was busy */
+    uint64_t skipped; /* cycles, of `cycles`, that a steady state let sim leave out */
     uint64_t bound; /* sum of the kernels' bounds, or the DRAM's if that is more */
     const char *bound_by;
     double energy; /* joules, from the energies in the machine description */

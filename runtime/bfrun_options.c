@@ -17,6 +17,7 @@ enum option_id {
     STATS,
     TRACE,
     LIMIT,
+    EXACT,
     COMPARE,
     DESCRIBE,
     CHECK,
@@ -38,6 +39,7 @@ static const struct option {
     {"-stats", "text|json", "report what the run cost", STATS},
     {"-trace-cycles", "FILE", "write what every unit does in every cycle (sim)", TRACE},
     {"-cycle-limit", "N", "give up after N cycles", LIMIT},
+    {"-exact", NULL, "simulate every cycle: skip no steady state (sim)", EXACT},
     {"-compare", NULL, "show each operator's error against float64 (ref; needs bfcc -embed-net)",
      COMPARE},
     {"-describe", NULL, "show inputs, outputs, machine and kernels; run nothing", DESCRIBE},
@@ -186,6 +188,9 @@ static bool apply(struct bf_run_options *options, const struct option *option, c
         return set_limit(options, value, error);
     case RANDOM:
         return set_seed(options, value, error);
+    case EXACT:
+        options->exact = true;
+        return true;
     case COMPARE:
         return options->compare = true;
     case DESCRIBE:

@@ -20,7 +20,7 @@ struct bf_run_options {
     uint64_t cycle_limit;
     bool random_inputs;
     uint64_t seed;
-    bool compare, describe, check, quiet, warnings_are_errors, help, version;
+    bool exact, compare, describe, check, quiet, warnings_are_errors, help, version;
     bool color; /* standard error is a terminal that may be coloured */
     struct bf_arena arena;
 };

@@ -42,6 +42,7 @@ struct bf_stats {
     uint64_t dram_read, dram_written; /* bytes, whole program */
     uint64_t dram_measured;           /* bytes between the MARKs */
     uint64_t dma_wait;                /* cycles in which only the DMA was busy */
+    uint64_t skipped;                 /* cycles that were extrapolated, not simulated */
     struct bf_kernel_stats *kernels;  /* [program->kernel_count] */
     struct bf_block_stats **blocks;   /* [kernel][block] */
 };
@@ -54,6 +55,9 @@ struct bf_device_options {
     void (*progress)(void *user, double done); /* may be NULL */
     void *user;
     bool portable; /* never use SIMD: for tests */
+    /* sim: where a kernel has settled into a steady state, skip whole periods of it; ref computes
+     * the values. Ignored with a trace. */
+    bool skip;
     /* After each launch: the scratchpad, lane l of column word w at [w x lanes + l]. May be NULL;
      * devices whose `observable` is false never call it. */
     void (*launched)(void *user, uint32_t launch, const bf_half *scratchpad);

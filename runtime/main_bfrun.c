@@ -211,7 +211,8 @@ static int run(const struct bf_run_options *options, const struct bfrt_model *mo
 static int open_and_run(const struct bf_run_options *options, const struct bfrt_model *model) {
     struct bfrt_error error = {0};
     struct progress progress = {.network = bfrt_info(model)->network};
-    struct bfrt_options how = {.cycle_limit = options->cycle_limit, .user = &progress};
+    struct bfrt_options how = {
+        .cycle_limit = options->cycle_limit, .exact = options->exact, .user = &progress};
     clock_gettime(CLOCK_MONOTONIC, &progress.start);
     if (isatty(STDERR_FILENO) && !options->quiet)
         how.progress = draw_progress;

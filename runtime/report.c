@@ -176,6 +176,12 @@ static void add_timed_totals(struct bf_text *text, const struct bfrt_info *info,
         bf_text_add_count(text, stats->measured);
     }
     bf_text_add(text, "\n");
+    if (!stats->skipped)
+        return;
+    bf_text_add_count(text, stats->cycles - stats->skipped);
+    bf_text_add(text, " cycles simulated, ");
+    bf_text_add_count(text, stats->skipped);
+    bf_text_add(text, " skipped in steady states (-exact simulates all)\n");
 }
 
 static void add_totals(struct bf_text *text, const struct bfrt_stats *stats) {
@@ -323,6 +329,7 @@ void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const 
         put(root, "cycles", stats->cycles);
         put(root, "measured_cycles", stats->measured);
         put(root, "dma_wait_cycles", stats->dma_wait);
+        put(root, "skipped_cycles", stats->skipped);
         put(root, "bound", stats->bound);
         json_object_set_new(root, "bound_by", json_string(stats->bound_by ? stats->bound_by : ""));
         json_object_set_new(root, "seconds", json_real(seconds_of(stats, info)));

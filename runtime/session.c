@@ -321,6 +321,7 @@ static bool run_group(struct bfrt_session *session, struct bf_error *error) {
     struct bf_device_options options = {
         .trace = session->options.trace,
         .cycle_limit = session->options.cycle_limit,
+        .skip = !session->options.exact,
         .progress = session->options.progress ? group_progress : NULL,
         .user = session,
         .launched = session->comparison ? bf_comparison_launched : NULL,

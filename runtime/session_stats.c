@@ -57,6 +57,7 @@ void bf_session_add_stats(struct bfrt_session *session, const struct bf_stats *g
     sum->dram_written += group->dram_written;
     sum->dram_measured += group->dram_measured;
     sum->dma_wait += group->dma_wait;
+    sum->skipped += group->skipped;
     for (size_t k = 0; k < program->kernel_count; k++) {
         add_kernel(&session->kernel_stats[k], &group->kernels[k]);
         for (size_t b = 0; b < program->kernels[k].block_count; b++) {

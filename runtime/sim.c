@@ -14,6 +14,8 @@ static void poison(bf_half *data, size_t count) {
 static void create_pes(struct sim *sim) {
     size_t ram = (size_t)sim->m->data_ram * sim->v;
     size_t weights = (size_t)2 * sim->m->weight_half * sim->v;
+    if (!sim->values)
+        ram = weights = 0;
     sim->storage = bf_alloc(sim->pes * (ram + weights) * sizeof *sim->storage);
     poison(sim->storage, sim->pes * (ram + weights));
     sim->pe = bf_alloc(sim->pes * sizeof *sim->pe);
@@ -36,6 +38,8 @@ static void create_tables(struct sim *sim) {
     sim->spm_bank = bf_alloc(tiles);
     for (uint32_t t = 0; t < tiles; t++)
         sim->spm_bank[t] = (uint8_t)bf_spm_bank(t * sim->v, sim->v, sim->m->spm_ports);
+    if (!sim->values)
+        return;
     sim->spm = bf_alloc((size_t)tiles * sim->v * sim->v * sizeof *sim->spm);
     poison(sim->spm, (size_t)tiles * sim->v * sim->v);
 }
@@ -76,6 +80,8 @@ static void destroy(struct sim *sim) {
     free(sim->spm);
     free(sim->storage);
     free(sim->pe);
+    sim_watch_free(sim);
+    sim_memo_free(sim);
     free(sim->mesh.words);
     free(sim->mesh.free);
     if (sim->trace)
@@ -106,6 +112,7 @@ static bool stuck(const struct sim *sim) {
 static void finish_kernel(struct sim *sim) {
     sim_flush_waits(sim);
     sim->ks->cycles += sim->cycle - sim->launched;
+    sim_memo_finish(sim);
     if (sim->trace)
         sim_note(sim, -1, SIM_TRACE_ARRAY, 1, "idle kernel=%s", sim->kernel->name);
     sim->running = false;
@@ -199,13 +206,14 @@ static void finish_stats(struct sim *sim) {
     }
 }
 
-static bool run(const struct bf_program *program, uint8_t *dram,
-                const struct bf_device_options *options, struct bf_stats *stats,
-                struct bf_error *error) {
+bool sim_run(const struct bf_program *program, uint8_t *dram, bool values,
+             const struct bf_device_options *options, struct bf_stats *stats,
+             struct bf_error *error) {
     struct bf_fp_environment environment;
     struct bf_error ignored = {0};
     struct sim *sim = bf_alloc(sizeof *sim);
     sim->dram = dram;
+    sim->values = values;
     sim->stats = stats;
     sim->error = error ? error : &ignored;
     bf_fp_begin(&environment);
@@ -217,6 +225,14 @@ static bool run(const struct bf_program *program, uint8_t *dram,
     destroy(sim);
     free(sim);
     return ok;
+}
+
+static bool run(const struct bf_program *program, uint8_t *dram,
+                const struct bf_device_options *options, struct bf_stats *stats,
+                struct bf_error *error) {
+    if (options && options->skip && !options->trace)
+        return sim_run_skipping(program, dram, options, stats, error);
+    return sim_run(program, dram, true, options, stats, error);
 }
 
 const struct bf_device bf_device_sim = {

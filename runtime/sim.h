@@ -241,6 +241,23 @@ struct sim_dma {
     struct sim_dma_word word;
 };
 
+/* What the search for a steady state saw when iteration `low` began (sim_skip.c). */
+struct sim_sight {
+    uint64_t cycle, completed, words; /* DMA jobs done, words of the present job */
+    uint32_t pc;
+    bool dma_busy;
+    struct bf_kernel_stats stats;
+};
+
+struct sim_watch {
+    uint64_t period; /* iterations between sights; 0: this launch is too short to skip any */
+    uint64_t reach;  /* a period that does not span weight sets must end with its set: size of it,
+                        0 if the period spans sets */
+    uint64_t window; /* sights in the stretch that must repeat */
+    uint64_t count;  /* sights since the launch or the last skip */
+    struct sim_sight *sights; /* ring of 2 x window + 1 */
+};
+
 /* A completion or a token, applied at the end of the cycle. */
 struct sim_event {
     uint8_t pe, id, slot;
@@ -253,6 +270,7 @@ struct sim {
     const struct bf_machine *m;
     const struct bf_lane_ops *lanes;
     const struct bf_device_options *options;
+    bool values; /* false: only timing is simulated, no data is moved */
     struct bf_error *error;
     struct bf_stats *stats;
     uint8_t *dram;
@@ -261,7 +279,7 @@ struct sim {
     uint32_t v, pes, ram_mask, router_depth, eject_depth;
     uint8_t *ram_bank; /* [data_ram] */
     uint8_t *spm_bank; /* by tile */
-    bf_half *spm;      /* tiles; word w of a tile in column access at w x V */
+    bf_half *spm;      /* tiles; word w of a tile in column access at w x V; NULL without values */
     bf_half *storage;  /* of all RAMs */
     struct sim_pe *pe;
     struct sim_mesh mesh;
@@ -282,6 +300,8 @@ struct sim {
     struct bf_kernel_stats *ks;
     struct bf_block_stats *block_stats;
     uint64_t launched; /* cycle */
+    struct sim_watch watch;
+    struct sim_memo *memo; /* NULL before the first launch */
     uint64_t low, total, group_size;
     uint8_t retire_count[BF_MAX_WINDOW]; /* PEs that retired the iteration of a slot */
     uint64_t pulse[BF_MAX_WINDOW];       /* cycles of pulses to come */
@@ -313,6 +333,8 @@ void sim_update_ready(struct sim *sim, struct sim_pe *pe, unsigned id);
 uint64_t sim_next_present(const struct sim *sim, const struct bf_descriptor *d, uint64_t from);
 bool sim_weights_complete(const struct sim *sim, const struct sim_pe *pe, uint64_t group);
 void sim_flush_waits(struct sim *sim);
+/* What the iteration register holds on arrival at iteration `i` (weight LOADs: group). */
+uint32_t sim_iteration_offset(const struct sim *sim, const struct bf_descriptor *d, uint64_t i);
 
 /* Advances the loops of a block by one run; the level that advanced, or -1 at the end. */
 static inline int sim_advance(struct sim_unit *unit) {
@@ -335,6 +357,28 @@ static inline void sim_issued(struct sim *sim, unsigned unit) {
 static inline uint64_t sim_group(const struct sim *sim, uint64_t iteration) {
     return sim->group_size == 1 ? iteration : iteration / sim->group_size;
 }
+
+/* ---- sim_memo.c: launches that repeat others ---- */
+bool sim_memo_launch(struct sim *sim);
+void sim_memo_finish(struct sim *sim);
+void sim_memo_free(struct sim *sim);
+
+/* ---- sim_skip.c: steady states ---- */
+/* Adds `times` times what was counted, cycles and runs apart, between two states of a count. */
+void sim_add_counts(struct bf_kernel_stats *to, const struct bf_kernel_stats *from,
+                    const struct bf_kernel_stats *until, uint64_t times);
+void sim_watch_launch(struct sim *sim);
+void sim_watch_advance(struct sim *sim); /* the window has moved; may skip ahead */
+void sim_watch_free(struct sim *sim);
+/* A run with options->skip. */
+bool sim_run_skipping(const struct bf_program *program, uint8_t *dram,
+                      const struct bf_device_options *options, struct bf_stats *stats,
+                      struct bf_error *error);
+
+/* ---- sim.c ---- */
+bool sim_run(const struct bf_program *program, uint8_t *dram, bool values,
+             const struct bf_device_options *options, struct bf_stats *stats,
+             struct bf_error *error);
 
 /* ---- sim_cal.c, sim_units.c ---- */
 void sim_cal_read(struct sim *sim, struct sim_pe *pe);
@@ -363,6 +407,11 @@ void sim_spm_write(struct sim *sim, uint32_t word, bool row, unsigned first, uns
 void sim_sequencer_cycle(struct sim *sim);
 void sim_dma_cycle(struct sim *sim);
 void sim_dma_grant(struct sim *sim);
+uint64_t sim_dma_position(const struct sim *sim); /* words of its job that it has taken */
+uint64_t sim_dma_left(const struct sim *sim);     /* words of its job to be taken */
+void sim_dma_skip(struct sim *sim, uint64_t words);
+void sim_dma_restore_word(struct sim *sim); /* the word before the engine's position */
+uint64_t sim_code_bytes(const struct bf_kernel *kernel);
 
 /* ---- sim_report.c: traps, waiting for ever ---- */
 void sim_trap(struct sim *sim, const char *format, ...) BF_PRINTF(2, 3);

@@ -157,6 +157,12 @@ static uint32_t iteration_offset(const struct sim *sim, const struct bf_descript
     return offset;
 }
 
+uint32_t sim_iteration_offset(const struct sim *sim, const struct bf_descriptor *d, uint64_t i) {
+    bool weights = is_weight_load(d);
+    unsigned from = weights && sim->launch->group_level < BF_LEVELS ? sim->launch->group_level : 0;
+    return iteration_offset(sim, d, weights ? i * sim->group_size : i, from);
+}
+
 static void begin_weight_load(struct sim *sim, struct sim_pe *pe, struct sim_unit *unit) {
     uint64_t group = unit->iteration;
     unsigned half = group & 1;
@@ -170,12 +176,8 @@ static void begin_weight_load(struct sim *sim, struct sim_pe *pe, struct sim_uni
 }
 
 static void begin_mem(struct sim *sim, struct sim_unit *unit, const struct bf_descriptor *d) {
-    const struct bf_launch *launch = sim->launch;
-    bool weights = is_weight_load(d);
-    uint64_t i = weights ? unit->iteration * sim->group_size : unit->iteration;
-    unsigned from = weights && launch->group_level < BF_LEVELS ? launch->group_level : 0;
-    unit->spm =
-        launch->base[d->mem.base & (BF_BASES - 1)] + d->mem.spm + iteration_offset(sim, d, i, from);
+    unit->spm = sim->launch->base[d->mem.base & (BF_BASES - 1)] + d->mem.spm +
+                sim_iteration_offset(sim, d, unit->iteration);
 }
 
 static uint32_t context(const struct sim *sim, unsigned slot) {
@@ -391,6 +393,7 @@ static void advance_window(struct sim *sim) {
         sim_note(sim, -1, SIM_TRACE_ARRAY, 0, "advance low=%llu", (unsigned long long)sim->low);
     for (unsigned p = 0; p < sim->pes; p++)
         enter_iteration(sim, &sim->pe[p], sim->low + sim->launch->window - 1);
+    sim_watch_advance(sim);
 }
 
 void sim_commit_blocks(struct sim *sim) {

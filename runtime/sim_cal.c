@@ -192,9 +192,11 @@ static void read_weights(struct sim *sim, struct sim_pe *pe, struct sim_flight *
     const struct sim_op *op = f->op;
     if (op->b_kind != SIM_LANE && op->b_kind != SIM_WEIGHT)
         return;
+    sim->ks->ram_words++;
+    if (!sim->values)
+        return;
     const bf_half *word = weight_word(sim, pe, f->weight);
     unsigned lane = op->b_kind == SIM_LANE ? f->weight % sim->v : 0;
-    sim->ks->ram_words++;
     f->lane = word[lane];
     if (op->c_kind == SIM_LANE)
         f->c_lane = word[(lane + op->c) % sim->v];
@@ -229,7 +231,7 @@ void sim_cal_read(struct sim *sim, struct sim_pe *pe) {
     pe->read_claims |= f->claims[step];
     if (!step)
         read_weights(sim, pe, f);
-    if (f->extra)
+    if (f->extra && sim->values)
         hold_operands(sim, pe, f, step);
     if (step == f->extra) {
         sim_execute(sim, pe, f);
@@ -322,7 +324,7 @@ void sim_execute(struct sim *sim, struct sim_pe *pe, struct sim_flight *f) {
     const struct bf_lane_ops *lanes = sim->lanes;
     unsigned v = sim->v;
     sim->ks->ram_words += words_read(f);
-    if (execute_raw(sim, pe, f))
+    if (!sim->values || execute_raw(sim, pe, f))
         return;
     float space[4][BF_MAX_LANES];
     const float *a = operand_a(sim, pe, f, space[0]);
@@ -376,7 +378,8 @@ void sim_cal_write(struct sim *sim, struct sim_pe *pe) {
     pe->flight_write++;
     if (f->op->to_ram) {
         pe->write_claims |= bank_bit(sim, f->d);
-        memcpy(ram_word(sim, pe, f->d), f->result, sim->v * sizeof(bf_half));
+        if (sim->values)
+            memcpy(ram_word(sim, pe, f->d), f->result, sim->v * sizeof(bf_half));
         sim->ks->ram_words++;
         if (sim->trace)
             sim_note(sim, pe->number, SIM_TRACE_CAL, SIM_EVENT_WRITE, "write ram=%u", f->d);

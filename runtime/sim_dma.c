@@ -97,6 +97,8 @@ static bool next_word(struct sim *sim, const struct bf_dma *d, const struct exte
 
 /* LOAD, GATHER and FILL know a word's value when it is taken. */
 static void fetch(struct sim *sim, const struct bf_dma *d, struct sim_dma_word *w) {
+    if (!sim->values)
+        return;
     memset(w->data, 0, sizeof w->data);
     if (d->kind == BF_DMA_STORE)
         return;
@@ -109,6 +111,10 @@ static void fetch(struct sim *sim, const struct bf_dma *d, struct sim_dma_word *
 void sim_dma_grant(struct sim *sim) {
     struct sim_dma_word *w = &sim->dma.word;
     const struct bf_dma *d = transfer_of(sim);
+    if (!sim->values) {
+        w->valid = false;
+        return;
+    }
     if (d->kind == BF_DMA_STORE) {
         bf_half data[BF_MAX_LANES];
         sim_spm_read(sim, w->spm, true, data);
@@ -138,7 +144,7 @@ static void finish_job(struct sim *sim) {
         sim_note(sim, -1, SIM_TRACE_DMA, SIM_EVENT_CHOOSE, "done job=%u", dma->job);
 }
 
-static uint64_t code_bytes(const struct bf_kernel *kernel) {
+uint64_t sim_code_bytes(const struct bf_kernel *kernel) {
     uint64_t bytes = 32 * (uint64_t)kernel->block_count;
     for (size_t s = 0; s < kernel->segment_count; s++)
         bytes += 8 * (uint64_t)kernel->segments[s].count;
@@ -146,7 +152,7 @@ static uint64_t code_bytes(const struct bf_kernel *kernel) {
 }
 
 static void transfer_code(struct sim *sim) {
-    uint64_t bytes = code_bytes(&sim->program->kernels[job_of(sim)->y]);
+    uint64_t bytes = sim_code_bytes(&sim->program->kernels[job_of(sim)->y]);
     sim->dma.credit += sim->m->dram_tenth_bytes;
     if (sim->dma.credit < 10 * bytes)
         return;
@@ -159,6 +165,13 @@ static void advance_word(struct sim_dma *dma, const struct extent *e) {
         return;
     dma->tile = 0;
     dma->row++;
+}
+
+static void count_bytes(struct sim *sim, const struct bf_dma *d, uint64_t bytes) {
+    if (d->kind == BF_DMA_STORE)
+        sim->stats->dram_written += bytes;
+    else
+        sim->stats->dram_read += bytes;
 }
 
 /* D4, D5 */
@@ -183,13 +196,46 @@ static void transfer_words(struct sim *sim) {
     fetch(sim, d, &w);
     dma->word = w;
     dma->exhausted = w.last;
-    if (d->kind == BF_DMA_STORE)
-        sim->stats->dram_written += bytes;
-    else
-        sim->stats->dram_read += bytes;
+    count_bytes(sim, d, bytes);
     advance_word(dma, &e);
     if (sim->trace)
         sim_note(sim, -1, SIM_TRACE_DMA, SIM_EVENT_ISSUE, "word spm=%u", w.spm);
+}
+
+/* ---- skipping: while the engine transfers words of one job ---- */
+
+uint64_t sim_dma_position(const struct sim *sim) {
+    struct extent e = extent_of(sim, transfer_of(sim));
+    return (uint64_t)sim->dma.row * e.tiles + sim->dma.tile;
+}
+
+uint64_t sim_dma_left(const struct sim *sim) {
+    struct extent e = extent_of(sim, transfer_of(sim));
+    return (uint64_t)e.rows * e.tiles - sim_dma_position(sim);
+}
+
+void sim_dma_skip(struct sim *sim, uint64_t words) {
+    const struct bf_dma *d = transfer_of(sim);
+    struct extent e = extent_of(sim, d);
+    struct sim_dma_word w;
+    uint64_t cost, bytes;
+    for (; words && next_word(sim, d, &e, &w, &cost, &bytes); words--) {
+        count_bytes(sim, d, bytes);
+        advance_word(&sim->dma, &e);
+    }
+}
+
+void sim_dma_restore_word(struct sim *sim) {
+    struct sim_dma *dma = &sim->dma;
+    const struct bf_dma *d = transfer_of(sim);
+    struct extent e = extent_of(sim, d);
+    uint64_t cost, bytes, before = sim_dma_position(sim) - 1;
+    uint32_t row = dma->row, tile = dma->tile;
+    dma->row = (uint32_t)(before / e.tiles);
+    dma->tile = (uint32_t)(before % e.tiles);
+    next_word(sim, d, &e, &dma->word, &cost, &bytes);
+    dma->row = row;
+    dma->tile = tile;
 }
 
 static void take_job(struct sim *sim) {

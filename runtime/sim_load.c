@@ -289,6 +289,9 @@ bool sim_launch(struct sim *sim, const struct bf_launch *launch) {
     for (unsigned p = 0; p < sim->pes; p++)
         if (!start_pe(sim, &sim->pe[p]))
             return false;
+    if (sim_memo_launch(sim))
+        return true;
+    sim_watch_launch(sim);
     sim->running = true;
     return true;
 }

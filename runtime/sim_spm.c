@@ -64,7 +64,8 @@ static void grant_load(struct sim *sim, unsigned p) {
     to->last = r->last;
     to->id = r->id;
     to->slot = r->slot;
-    sim_spm_read(sim, r->spm, r->row, to->data);
+    if (sim->values)
+        sim_spm_read(sim, r->spm, r->row, to->data);
     pe->active |= SIM_BUSY;
     sim->load_pops |= UINT64_C(1) << p;
     note_grant(sim, p, SIM_TRACE_LOAD, r->spm);
@@ -84,10 +85,9 @@ static void multicast(struct sim *sim, unsigned winner) {
     }
 }
 
-static void grant_store(struct sim *sim, unsigned p) {
-    struct sim_pe *pe = &sim->pe[p];
-    const struct sim_request *r = head(&pe->store_queue);
-    const struct sim_block *block = &pe->block[r->id];
+/* Writes the lanes that a STORE writes, and counts what is not finite among them. */
+static void store_values(struct sim *sim, const struct sim_block *block,
+                         const struct sim_request *r) {
     unsigned lanes = block->d->mem.reverse, v = sim->v;
     unsigned first = lanes == BF_LANES_REST, count = lanes == BF_LANES_FIRST ? 1 : v - first;
     sim_spm_write(sim, r->spm, r->row, first, count, r->data);
@@ -105,7 +105,15 @@ static void grant_store(struct sim *sim, unsigned p) {
     stats->nans += nans;
     sim->ks->infinities += infinities;
     sim->ks->nans += nans;
+}
+
+static void grant_store(struct sim *sim, unsigned p) {
+    struct sim_pe *pe = &sim->pe[p];
+    const struct sim_request *r = head(&pe->store_queue);
+    const struct sim_block *block = &pe->block[r->id];
     sim->ks->spm_words++;
+    if (sim->values)
+        store_values(sim, block, r);
     if (r->last)
         sim_complete(sim, pe, r->id, r->slot);
     sim->store_pops |= UINT64_C(1) << p;

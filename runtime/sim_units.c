@@ -113,7 +113,8 @@ static enum bf_stall store_read(struct sim *sim, struct sim_pe *pe) {
     r->id = reg->id;
     r->slot = reg->slot;
     r->last = reg->last;
-    memcpy(r->data, pe->ram + (size_t)reg->ram * sim->v, sim->v * sizeof(bf_half));
+    if (sim->values)
+        memcpy(r->data, pe->ram + (size_t)reg->ram * sim->v, sim->v * sizeof(bf_half));
     sim->store_heads |= UINT64_C(1) << pe->number;
     sim->ks->ram_words++;
     reg->valid = false;
@@ -158,7 +159,8 @@ static enum bf_stall flow_read(struct sim *sim, struct sim_pe *pe) {
     word->token = reg->token;
     word->slot = reg->slot;
     word->ram = reg->destination;
-    memcpy(word->data, pe->ram + (size_t)reg->ram * sim->v, sim->v * sizeof(bf_half));
+    if (sim->values)
+        memcpy(word->data, pe->ram + (size_t)reg->ram * sim->v, sim->v * sizeof(bf_half));
     sim->ks->ram_words++;
     reg->valid = false;
     if (reg->last)
@@ -217,7 +219,8 @@ static void eject(struct sim *sim, struct sim_pe *pe) {
     if (pe->write_claims & bank_bit(sim, word->ram))
         return;
     pe->write_claims |= bank_bit(sim, word->ram);
-    memcpy(pe->ram + (size_t)word->ram * sim->v, word->data, sim->v * sizeof(bf_half));
+    if (sim->values)
+        memcpy(pe->ram + (size_t)word->ram * sim->v, word->data, sim->v * sizeof(bf_half));
     sim->ks->ram_words++;
     if (word->token != BF_NO_BLOCK)
         sim_token(sim, pe->number, word->token & (BF_BLOCKS - 1), word->slot);
@@ -234,7 +237,9 @@ static void eject(struct sim *sim, struct sim_pe *pe) {
 /* The weight write of the cycle before: CAL's reads of this cycle, which stand for weight reads of
  * the cycle before, have been done. */
 static void late_write(struct sim *sim, struct sim_pe *pe) {
-    memcpy(pe->weights + (size_t)pe->late.word * sim->v, pe->late.data, sim->v * sizeof(bf_half));
+    if (sim->values)
+        memcpy(pe->weights + (size_t)pe->late.word * sim->v, pe->late.data,
+               sim->v * sizeof(bf_half));
     pe->active &= ~(uint32_t)SIM_WEIGHT_WRITE;
 }
 
@@ -246,12 +251,14 @@ static void respond(struct sim *sim, struct sim_pe *pe) {
         return;
     if (r->weights) {
         pe->late.word = r->ram;
-        memcpy(pe->late.data, r->data, sim->v * sizeof(bf_half));
+        if (sim->values)
+            memcpy(pe->late.data, r->data, sim->v * sizeof(bf_half));
         pe->active |= SIM_WEIGHT_WRITE;
     } else {
         if (pe->write_claims & bank_bit(sim, r->ram))
             return;
-        memcpy(pe->ram + (size_t)r->ram * sim->v, r->data, sim->v * sizeof(bf_half));
+        if (sim->values)
+            memcpy(pe->ram + (size_t)r->ram * sim->v, r->data, sim->v * sizeof(bf_half));
     }
     sim->ks->ram_words++;
     if (sim->trace)

@@ -156,7 +156,7 @@ def check(case, folder):
         return "failed", f"bfcc exits with {status}: {text}"
     for device in ("ref", "sim"):
         status, text = run(folder, "bfrun", "net.bfx", "-in", "in.safetensors", "-out",
-                           f"{device}.safetensors", "-device", device)
+                           f"{device}.safetensors", "-device", device, "-exact")
         if status:
             return "failed", f"bfrun -device {device} exits with {status}: {text}"
     ref, sim = ((folder / f"{device}.safetensors").read_bytes() for device in ("ref", "sim"))

@@ -64,7 +64,7 @@ def run_case(case, image, device):
     out = image.with_suffix(f".{device}.safetensors")
     out.unlink(missing_ok=True)
     status, text, seconds = run(BUILD / "bfrun", image, "-in", HERE / case["file"], "-out", out,
-                                "-device", device)
+                                "-device", device, "-exact")
     if status:
         return False, f"bfrun exits with {status}: {text}"
     status, report, _ = run(sys.executable, HERE / "compare.py", HERE / case["file"], out)
