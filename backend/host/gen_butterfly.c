@@ -168,21 +168,6 @@ static unsigned columns_of(const struct state *s, const struct place *place, uns
     return left < s->b->lanes ? (unsigned)left : s->b->lanes;
 }
 
-/* Its first lanes, or with zeros after them. */
-static LLVMValueRef resize(struct bf_ll *ll, LLVMValueRef value, unsigned lanes) {
-    unsigned have = bf_ll_lanes(value);
-    int picks[64];
-    if (have == lanes)
-        return value;
-    if (lanes == 1)
-        return bf_ll_extract(ll, value, 0);
-    if (have == 1)
-        return bf_ll_insert(ll, bf_ll_const(ll, lanes, 0), value, 0);
-    for (unsigned l = 0; l < lanes; l++)
-        picks[l] = (int)(l < have ? l : have);
-    return bf_ll_shuffle(ll, value, bf_ll_const(ll, have, 0), picks, lanes);
-}
-
 /* Floats from the first vector of a tile to vector r, t rows down. */
 static LLVMValueRef element_at(struct state *s, const struct place *place, LLVMValueRef base,
                                unsigned t, unsigned r) {
@@ -199,7 +184,7 @@ static void load_tile(struct state *s) {
             LLVMValueRef value =
                 bf_ll_load_element(s->ll, s->from.element, element_at(s, &s->from, s->source, t, r),
                                    columns_of(s, &s->from, r));
-            s->values[t][r] = resize(s->ll, value, s->b->lanes);
+            s->values[t][r] = bf_ll_resize(s->ll, value, s->b->lanes);
         }
 }
 
@@ -207,7 +192,7 @@ static void store_vector(struct state *s, unsigned r) {
     if (!bf_butterfly_writes(s->b, s->which, s->p, vector_of(s, r)))
         return;
     for (unsigned t = 0; t < s->tokens; t++) {
-        LLVMValueRef value = resize(s->ll, s->values[t][r], columns_of(s, &s->to, r));
+        LLVMValueRef value = bf_ll_resize(s->ll, s->values[t][r], columns_of(s, &s->to, r));
         if (is_last(s) && !s->copied) {
             int64_t offset = (int64_t)(r << s->pass->digit) * s->b->lanes;
             LLVMValueRef col = bf_ll_add(s->ll, s->stack_column, s->column);

@@ -85,6 +85,8 @@ LLVMValueRef bf_ll_first(struct bf_ll *ll, LLVMValueRef vector, unsigned count);
 LLVMValueRef bf_ll_extract(struct bf_ll *ll, LLVMValueRef vector, unsigned lane);
 LLVMValueRef bf_ll_insert(struct bf_ll *ll, LLVMValueRef vector, LLVMValueRef scalar,
                           unsigned lane);
+/* The first `count` lanes; those the value does not have are 0. */
+LLVMValueRef bf_ll_resize(struct bf_ll *ll, LLVMValueRef value, unsigned count);
 /* Sum or maximum of all lanes, halves first: a scalar. */
 LLVMValueRef bf_ll_sum(struct bf_ll *ll, LLVMValueRef vector);
 LLVMValueRef bf_ll_maximum(struct bf_ll *ll, LLVMValueRef vector);

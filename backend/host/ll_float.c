@@ -164,6 +164,20 @@ LLVMValueRef bf_ll_insert(struct bf_ll *ll, LLVMValueRef vector, LLVMValueRef sc
                                   "");
 }
 
+LLVMValueRef bf_ll_resize(struct bf_ll *ll, LLVMValueRef value, unsigned count) {
+    unsigned have = bf_ll_lanes(value);
+    int picks[64];
+    if (have == count)
+        return value;
+    if (count == 1)
+        return bf_ll_extract(ll, value, 0);
+    if (have == 1)
+        return bf_ll_insert(ll, bf_ll_const(ll, count, 0), value, 0);
+    for (unsigned l = 0; l < count; l++)
+        picks[l] = (int)(l < have ? l : have);
+    return bf_ll_shuffle(ll, value, bf_ll_const(ll, have, 0), picks, count);
+}
+
 /* Lanes [first, first + count). */
 static LLVMValueRef part(struct bf_ll *ll, LLVMValueRef vector, unsigned first, unsigned count) {
     int picks[64];
