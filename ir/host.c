@@ -80,7 +80,11 @@ void bf_host_plan_free(struct bf_host_plan *plan) {
 }
 
 void *bf_host_blob(const struct bf_host_plan *plan, const struct bf_weights *weights) {
-    char *blob = bf_alloc((size_t)plan->blob_size + 1);
+    size_t size = (size_t)bf_round_up((uint64_t)plan->blob_size + 1, BF_HOST_ALIGN);
+    char *blob = aligned_alloc(BF_HOST_ALIGN, size);
+    if (!blob)
+        bf_out_of_memory(size);
+    memset(blob, 0, size);
     for (size_t i = 0; i < plan->packs.count; i++)
         plan->packs.data[i]->fill(plan->packs.data[i], weights, blob + plan->packs.data[i]->offset);
     return blob;

@@ -179,7 +179,7 @@ struct bf_host_plan {
 struct bf_host_plan *bf_host_plan_create(struct bf_poly *poly /* owned */,
                                          const struct bf_host_target *target);
 void bf_host_plan_free(struct bf_host_plan *plan); /* NULL is fine */
-/* The blob; the caller frees it. */
+/* The blob, aligned to BF_HOST_ALIGN; the caller frees it. */
 void *bf_host_blob(const struct bf_host_plan *plan, const struct bf_weights *weights);
 /* One line a call: for people and tests. */
 void bf_host_plan_print(const struct bf_host_plan *plan, struct bf_text *text);

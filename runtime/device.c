@@ -3,7 +3,10 @@
 
 #include "runtime/device.h"
 
-static const struct bf_device *const devices[] = {&bf_device_ref, &bf_device_sim};
+const struct bf_device bf_device_host = {
+    "host", "this CPU: the network itself in f32 (needs -embed-net, libbfhost.so)", false, NULL};
+
+static const struct bf_device *const devices[] = {&bf_device_ref, &bf_device_sim, &bf_device_host};
 enum { DEVICES = sizeof devices / sizeof *devices };
 
 const struct bf_device *bf_device_at(size_t index) {

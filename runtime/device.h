@@ -1,4 +1,4 @@
-/* device.h - what runs programs. Each device (ref, sim, later host and rtl) is one
+/* device.h - what runs programs. Each device (ref, sim, host, later rtl) is one
  * struct bf_device; libbfrt knows no more about it than this. */
 #ifndef BF_RUNTIME_DEVICE_H
 #define BF_RUNTIME_DEVICE_H
@@ -69,13 +69,14 @@ struct bf_device {
     bool observable;
     /* One run of a checked program: `dram` (program->dram_size bytes, rodata already in place) is
      * read and written in place; all other storage starts poisoned. Fills stats. On a trap or a
-     * deadlock returns false with the cause, naming kernel, PE, block and source place. */
+     * deadlock returns false with the cause, naming kernel, PE, block and source place. NULL: not a
+     * device for programs; the session runs the embedded network (session_host.c). */
     bool (*run)(const struct bf_program *program, uint8_t *dram,
                 const struct bf_device_options *options, struct bf_stats *stats,
                 struct bf_error *error);
 };
 
-extern const struct bf_device bf_device_ref, bf_device_sim;
+extern const struct bf_device bf_device_ref, bf_device_sim, bf_device_host;
 
 /* NULL if there is none of that name. */
 const struct bf_device *bf_device_find(const char *name);

@@ -45,6 +45,11 @@ struct bf_host_plugin {
     bool (*run)(struct bf_host_net *net, const double *const *inputs, double *const *outputs,
                 void (*observe)(void *user, size_t op, const double *elements), void *user,
                 struct bf_error *error);
+    /* Makes code for this CPU; once, before run32. */
+    bool (*compile)(struct bf_host_net *net, struct bf_error *error);
+    /* A batch in f32; i32 and u8 tensors as declared. */
+    bool (*run32)(struct bf_host_net *net, const void *const *inputs, void *const *outputs,
+                  struct bf_error *error);
 };
 
 /* The plug-in: libbfhost.so beside the program or library that asks, in ../lib of there, or where

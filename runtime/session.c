@@ -74,8 +74,10 @@ void bfrt_session_free(struct bfrt_session *session) {
     drop_results(session);
     for (size_t i = 0; i < session->model->inputs.count; i++) {
         free(session->bindings[i].data);
+        free(session->bindings[i].exact);
         free(session->bindings[i].origin);
     }
+    bf_host_run_free(session->host);
     for (size_t k = 0; k < session->model->program->kernel_count; k++)
         free(session->blocks[k]);
     free(session->blocks);
@@ -157,8 +159,14 @@ bool bf_session_bind(struct bfrt_session *session, size_t index, const struct bf
         return bf_fail(error, reason.code, "%s%s%s", origin ? origin : "", origin ? ": " : "",
                        reason.text);
     }
+    if (bf_session_on_host(session) && declared->type != BFRT_I32 && declared->type != BFRT_U8) {
+        uint64_t count = bf_tensor_elements(tensor);
+        binding.exact = bf_alloc((size_t)count * sizeof *binding.exact);
+        bf_tensor_to_float(tensor, 0, count, binding.exact);
+    }
     binding.origin = bf_strdup(origin);
     free(session->bindings[index].data);
+    free(session->bindings[index].exact);
     free(session->bindings[index].origin);
     session->bindings[index] = binding;
     drop_results(session);
@@ -266,6 +274,10 @@ static bool allocate_outputs(struct bfrt_session *session, struct bf_error *erro
     const struct bf_ports *outputs = &session->model->outputs;
     for (size_t i = 0; i < outputs->count; i++) {
         uint64_t size = bf_sample_size(outputs->places[i], session->model->program->batch);
+        if (bf_session_on_host(session))
+            bf_shape_elements(outputs->tensors[i].rank, outputs->tensors[i].dims, &size);
+        if (bf_session_on_host(session))
+            size *= bf_host_output_size(&outputs->tensors[i]);
         if (__builtin_mul_overflow(size, session->samples, &size) || size > SIZE_MAX / 2)
             return bf_fail(error, BF_ERROR_INPUT, "output '%s' is larger than any memory",
                            outputs->tensors[i].name);
@@ -347,6 +359,8 @@ bool bf_session_run(struct bfrt_session *session, struct bf_error *error) {
     drop_results(session);
     if (!count_samples(session, error) || !allocate_outputs(session, error))
         return false;
+    if (bf_session_on_host(session))
+        return bf_session_run_host(session, error);
     session->dram = bf_alloc((size_t)session->model->program->dram_size);
     for (session->group = 0; session->group < session->groups; session->group++)
         if (!run_group(session, error))
@@ -378,16 +392,33 @@ unsigned bfrt_output_shape(const struct bfrt_session *session, size_t index,
                       dims);
 }
 
-static bool copy_out(const struct bfrt_tensor *declared, const uint8_t *from, enum bfrt_type type,
+enum bf_element bf_session_element(const struct bfrt_session *session,
+                                   const struct bfrt_tensor *declared) {
+    if (declared->type == BFRT_I32)
+        return BF_ELEMENT_I32;
+    if (!bf_session_on_host(session))
+        return BF_ELEMENT_F16;
+    return declared->type == BFRT_U8 ? BF_ELEMENT_U8 : BF_ELEMENT_F32;
+}
+
+static bool copy_out(const struct bfrt_session *session, size_t index, enum bfrt_type type,
                      void *to, size_t count, struct bf_error *error) {
-    bool integers = declared->type == BFRT_I32;
+    const struct bfrt_tensor *declared = &session->model->outputs.tensors[index];
+    const uint8_t *from = session->outputs[index];
+    struct bf_tensor tensor = {.name = declared->name,
+                               .type = bf_session_element(session, declared),
+                               .rank = 1,
+                               .dims = {count},
+                               .data = from};
     if (type == BFRT_F32) {
-        struct bf_tensor tensor = {.type = integers ? BF_ELEMENT_I32 : BF_ELEMENT_F16,
-                                   .data = from};
         bf_tensor_to_float(&tensor, 0, count, to);
         return true;
     }
-    if (type == (integers ? BFRT_I32 : BFRT_F16)) {
+    if (type == BFRT_F16 && declared->type != BFRT_I32 && bf_session_on_host(session)) {
+        struct bf_range_count range = {0};
+        return bf_tensor_to_half(&tensor, 0, count, to, &range, error);
+    }
+    if (type == (declared->type == BFRT_I32 ? BFRT_I32 : BFRT_F16)) {
         memcpy(to, from, count * bfrt_type_size(type));
         return true;
     }
@@ -416,7 +447,7 @@ static bool fetch(const struct bfrt_session *session, const char *name, enum bfr
     if (count != elements)
         return bf_fail(error, BF_ERROR_INPUT, "output '%s' has %" PRIu64 " elements, not %zu", name,
                        elements, count);
-    return copy_out(declared, session->outputs[index], type, data, count, error);
+    return copy_out(session, index, type, data, count, error);
 }
 
 bool bfrt_fetch(const struct bfrt_session *session, const char *output, enum bfrt_type type,

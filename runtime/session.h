@@ -25,6 +25,7 @@ struct bf_binding {
     uint8_t *data; /* NULL: not bound */
     bool leading;  /* given with a dimension of samples */
     uint64_t samples;
+    float *exact; /* device host, of a float input: the values unrounded */
     struct bf_range_count range;
     char *origin; /* file it came from, or NULL */
 };
@@ -34,7 +35,8 @@ struct bfrt_session {
     const struct bf_device *device;
     struct bfrt_options options;
     struct bf_binding *bindings; /* one an input */
-    uint8_t **outputs;           /* one an output: all samples, as in DRAM; NULL before a run */
+    uint8_t **outputs;           /* one an output: all samples, as in DRAM, or on the device host
+                                    f32, i32 and u8; NULL before a run */
     uint8_t *dram;
     uint64_t samples; /* of the last run */
     bool leading;
@@ -46,6 +48,7 @@ struct bfrt_session {
     struct bfrt_finding *findings;
     size_t finding_count;
     struct bf_comparison *comparison; /* NULL: bfrt_compare was not called */
+    struct bf_host_run *host;         /* device host: the compiled network; NULL before a run */
 };
 
 /* Bytes of one sample of an input or output in DRAM. */
@@ -77,6 +80,20 @@ void bf_session_finish_stats(struct bfrt_session *session);
 void bf_comparison_launched(void *session, uint32_t launch, const bf_half *scratchpad);
 bool bf_comparison_group(struct bfrt_session *session, struct bf_error *error);
 void bf_comparison_free(struct bf_comparison *comparison); /* NULL is fine */
+
+/* The device host (session_host.c): all groups. It has no DRAM and no bf_device.run. */
+bool bf_session_run_host(struct bfrt_session *session, struct bf_error *error);
+void bf_host_run_free(struct bf_host_run *host); /* NULL is fine */
+static inline bool bf_session_on_host(const struct bfrt_session *session) {
+    return !session->device->run;
+}
+/* What session->outputs hold of an output. */
+enum bf_element bf_session_element(const struct bfrt_session *session,
+                                   const struct bfrt_tensor *declared);
+/* Bytes of an element of an output there. */
+static inline size_t bf_host_output_size(const struct bfrt_tensor *tensor) {
+    return tensor->type == BFRT_U8 ? 1 : 4;
+}
 
 /* ---- entry points ----
  * Every function of bfrt.h that allocates or computes runs between these, so that lack of memory

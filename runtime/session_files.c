@@ -82,17 +82,20 @@ static void export_output(const struct bfrt_session *session, size_t index,
     const struct bfrt_tensor *declared = &session->model->outputs.tensors[index];
     tensor->name = declared->name;
     tensor->type = (enum bf_element)declared->type;
+    if (bf_session_on_host(session) && declared->type == BFRT_F16)
+        tensor->type = BF_ELEMENT_F32; /* nothing was rounded */
     tensor->rank = bfrt_output_shape(session, index, tensor->dims);
     uint64_t count = bf_tensor_elements(tensor);
     tensor->size = (size_t)count * bf_element_size(tensor->type);
     void *data = bf_alloc(tensor->size);
     tensor->data = data;
-    struct bf_tensor halves = {.type = BF_ELEMENT_F16, .data = session->outputs[index]};
-    if (declared->type == BFRT_F32)
-        bf_tensor_to_float(&halves, 0, count, data);
+    struct bf_tensor stored = {.type = bf_session_element(session, declared),
+                               .data = session->outputs[index]};
+    if (tensor->type == BF_ELEMENT_F32)
+        bf_tensor_to_float(&stored, 0, count, data);
     else if (declared->type == BFRT_U8)
         for (uint64_t i = 0; i < count; i++)
-            ((uint8_t *)data)[i] = bf_tensor_double(&halves, i) != 0;
+            ((uint8_t *)data)[i] = bf_tensor_double(&stored, i) != 0;
     else
         memcpy(data, session->outputs[index], tensor->size);
 }

@@ -11,7 +11,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "backend/host/gen.h"
+#include "backend/host/module.h"
+#include "frontend/driver/compile.h"
 #include "ir/weights.h"
+#include "passes/host/host.h"
 #include "runtime/safetensors.h"
 
 struct host {
@@ -21,6 +25,9 @@ struct host {
     struct bf_tensor_file *file;
     struct bf_sources sources;
     struct bf_arena arena;
+    struct bf_host_plan *plan; /* of compiled code; NULL before */
+    struct bf_host_jit *jit;
+    void *blob, *workspace;
 };
 
 /* ---- messages ---- */
@@ -182,6 +189,10 @@ static void close_net(struct bf_host_net *net) {
     struct host *host = (struct host *)net;
     if (!host)
         return;
+    bf_host_jit_free(host->jit);
+    bf_host_plan_free(host->plan);
+    free(host->blob);
+    free(host->workspace);
     bf_net_free(host->net);
     bf_weights_free(host->weights);
     bf_tensor_file_free(host->file);
@@ -238,6 +249,52 @@ static bool run(struct bf_host_net *net, const double *const *inputs, double *co
     return ok;
 }
 
+/* ---- code ---- */
+
+static bool plan(struct host *host, struct messages *m, struct bf_error *error) {
+    struct bf_host_target target;
+    if (!bf_host_target_find(&target, "native", NULL, &host->arena, error))
+        return false;
+    bf_drop_exponents(host->net);
+    struct bf_poly *poly = bf_pass_select(host->net, &m->diags);
+    if (poly)
+        host->plan = bf_pass_host(poly, host->weights, &target, bf_host_generators, &m->diags);
+    return host->plan != NULL;
+}
+
+static bool make_code(struct host *host, struct bf_error *error) {
+    struct messages messages;
+    if (!begin_messages(&messages, &host->sources, error) ||
+        !end_messages(&messages, plan(host, &messages, error), error))
+        return false;
+    host->blob = bf_host_blob(host->plan, host->weights);
+    size_t size = (size_t)bf_host_workspace(host->plan, 1);
+    host->workspace = aligned_alloc(BF_HOST_ALIGN, bf_round_up(size, BF_HOST_ALIGN));
+    if (!host->workspace)
+        bf_out_of_memory(size);
+    host->jit = bf_host_jit_create(host->plan, &host->sources, host->blob, error);
+    return host->jit != NULL;
+}
+
+static bool compile(struct bf_host_net *net, struct bf_error *error) {
+    struct bf_guard guard;
+    bf_guard_push(&guard);
+    if (setjmp(guard.target))
+        return bf_fail(error, BF_ERROR_INTERNAL, "memory ran out");
+    bool ok = make_code((struct host *)net, error);
+    bf_guard_pop(&guard);
+    return ok;
+}
+
+static bool run32(struct bf_host_net *net, const void *const *inputs, void *const *outputs,
+                  struct bf_error *error) {
+    const struct host *host = (const struct host *)net;
+    int code = bf_host_jit_run(host->jit, inputs, outputs, host->workspace, NULL);
+    if (code == BF_RUN_ID)
+        return bf_fail(error, BF_ERROR_INPUT, "an id is no row of its table");
+    return code == 0 || bf_fail(error, BF_ERROR_INTERNAL, "the code returns %d", code);
+}
+
 extern const struct bf_host_plugin bf_host_plugin;
 const struct bf_host_plugin bf_host_plugin = {BF_VERSION, bf_program_schema, open_net, close_net,
-                                              run};
+                                              run,        compile,           run32};

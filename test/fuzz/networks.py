@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Random small networks, compiled, run on ref and sim, and compared with numpy in float64.
+"""Random small networks, compiled, run on ref, sim and host, and compared with numpy in float64.
 
   python networks.py [COUNT] [-seed S] [-first N] [-keep]       hook of `make fuzz-networks`
 
@@ -33,6 +33,7 @@ BUILD = pathlib.Path(os.environ.get("BF_BUILD", HERE.parent.parent / "build")).r
 JOBS = len(os.sched_getaffinity(0))
 TIME_LIMIT = 120  # seconds for one program
 DRAWS = 8         # samples that the emulation is measured on, at least
+HOST_LIMIT = 3e-5  # relative error in the 2-norm; sums that cancel leave little of f32's 6e-8
 CANNOT = re.compile(r"error: (cannot map .*|.* does not fit .*|.*needs .* words.*)")
 
 
@@ -92,9 +93,10 @@ class Case:
         norm = max(np.linalg.norm(want), 2.0 ** -14)
         return np.abs(distance).max() / scale, np.linalg.norm(distance) / norm
 
-    def judge(self, outputs):
+    def judge(self, outputs, host=False):
         """What is wrong with outputs, a dictionary; None if nothing."""
         for name, wanted, limits in zip(self.network.outputs, self.wanted, self.limits):
+            limits = (1, HOST_LIMIT) if host else limits
             wanted = np.stack(wanted) if self.count else wanted[0]
             got = outputs.get(name)
             if got is None:
@@ -127,7 +129,7 @@ class Case:
         if "\n" in machine:
             (folder / "random.arch").write_text(machine)
             machine = "random.arch"
-        command = ["net.bfly", "-o", "net.bfx", "-arch", machine, "-batch", str(self.batch),
+        command = ["net.bfly", "-embed-net", "-o", "net.bfx", "-arch", machine, "-batch", str(self.batch),
                    *self.options]
         return command + (["-weights", "weights.safetensors"] if self.network.weights else [])
 
@@ -154,7 +156,7 @@ def check(case, folder):
         return "refused", refusal[1]
     if status:
         return "failed", f"bfcc exits with {status}: {text}"
-    for device in ("ref", "sim"):
+    for device in ("ref", "sim", "host"):
         status, text = run(folder, "bfrun", "net.bfx", "-in", "in.safetensors", "-out",
                            f"{device}.safetensors", "-device", device, "-exact")
         if status:
@@ -164,6 +166,10 @@ def check(case, folder):
     wrong = case.judge(outputs)
     if ref != sim:
         wrong = f"ref and sim differ; ref: {wrong or 'is right'}"
+    if not wrong:
+        outputs, _ = tensorfile.load(folder / "host.safetensors")
+        wrong = case.judge(outputs, host=True)
+        wrong = wrong and f"host: {wrong}"
     return ("failed", wrong) if wrong else ("passed", "")
 
 
