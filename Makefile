@@ -163,6 +163,20 @@ fuzz-images: deps
 	$(again) $(ASAN) $(FUZZERS)
 	@set -e; for fuzzer in $(FUZZERS); do echo $$fuzzer; $$fuzzer $(COUNT); done
 
+# Host code against its peers, which are installed under $(BUILD)/bench: make bench-host ONLY='butterfly*'
+BENCH := $(BUILD)/bench
+$(BENCH)/venv/ready: bench/host/requirements.txt
+	$(call say,venv) python3 -m venv $(BENCH)/venv && $(BENCH)/venv/bin/pip install -q -r $< && touch $@
+$(BENCH)/fftw/lib/libfftw3f.a: bench/host/fftw.sh
+	$(call say,fftw) $< $(BENCH)/fftw
+$(BENCH)/runner.so: bench/host/runner.c $(BENCH)/fftw/lib/libfftw3f.a $(BUILD)/libbfpool.a
+	$(call say,cc) $(CC) -std=gnu17 -O3 -march=native -ffp-contract=fast -Wall -Wextra -fPIC \
+	    -shared -I. -I$(BENCH)/fftw/include $< -L$(BENCH)/fftw/lib -lfftw3f_threads -lfftw3f -Wl,-u,bf_pool_create \
+	    $(BUILD)/libbfpool.a -pthread -lm -o $@
+bench-host: all $(BENCH)/venv/ready $(BENCH)/runner.so
+	@$(BENCH)/venv/bin/python bench/host/bench.py -bfcc $(BUILD)/bfcc -runner $(BENCH)/runner.so \
+	    -json $(BUILD)/bench-host.json $(if $(ONLY),-only '$(ONLY)',-docs docs/performance-host.md)
+
 demo: deps
 	$(again) all
 	@BUILD=$(BUILD) sh examples/digits/demo.sh
@@ -206,7 +220,7 @@ clean:
 	rm -rf build build-*
 
 .PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
-        check-lit check-python check-includes check-reference check-bytes fuzz-networks fuzz-images FORCE
+        check-lit check-python check-includes check-reference check-bytes fuzz-networks fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 FORCE:
