@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "ir/recipe.h"
+
 enum bf_host_element bf_host_element(const struct bf_buffer *buffer) {
     bool port = buffer->kind == BF_BUFFER_INPUT || buffer->kind == BF_BUFFER_OUTPUT;
     if (port && buffer->dtype == BF_U8)
@@ -92,14 +94,14 @@ void *bf_host_blob(const struct bf_host_plan *plan, const struct bf_weights *wei
 
 double bf_host_read(const struct bf_weights *values, const struct bf_param_view *view,
                     int64_t index) {
-    const struct bf_weight *weight = bf_weights_find(values, view->param->name);
-    int64_t at = 0, scale = 1;
+    int64_t at[BF_MAX_RANK] = {0};
     for (unsigned a = view->rank; a-- > 0;) {
-        at += (view->begin[a] + index % view->extent[a]) * scale;
+        at[a] = index % view->extent[a];
         index /= view->extent[a];
-        scale *= view->param->type.dims[a];
     }
-    return bf_weight_read(weight, at);
+    if (view->param->rotary)
+        return bf_rotary_read(view, at);
+    return bf_view_read(bf_weights_find(values, view->param->name), view, at);
 }
 
 static void print_pointer(const struct bf_host_plan *plan, const struct bf_host_pointer *pointer,

@@ -2,8 +2,7 @@
 
 #include "ir/isa/fp.h"
 
-/* An element of a table of cosines and sines; its base was checked. */
-static double rotary_element(const struct bf_param_view *view, const int64_t *index) {
+double bf_rotary_read(const struct bf_param_view *view, const int64_t *index) {
     const struct bf_rotary *rotary = view->param->rotary;
     int64_t h = view->param->type.dims[1], column = view->begin[1] + index[1];
     bool second = rotary->interleaved ? column % 2 : column >= h / 2;
@@ -28,7 +27,7 @@ static bool recipe_tensor(const struct bf_map *map, const struct bf_recipe *reci
                              view->param->name, (long long)recipe->words, (long long)elements);
     for (int64_t e = 0; e < elements; e++) {
         double value =
-            view->param->rotary ? rotary_element(view, index) : bf_view_read(tensor, view, index);
+            view->param->rotary ? bf_rotary_read(view, index) : bf_view_read(tensor, view, index);
         out[e] = bf_half_from_double(value);
         for (unsigned a = view->rank; a-- > 0 && ++index[a] == view->extent[a];)
             index[a] = 0;

@@ -24,6 +24,9 @@ bf_recipe_function bf_recipe_block_dense, bf_recipe_block_butterfly; /* ir/recip
 double bf_view_read(const struct bf_weight *tensor, const struct bf_param_view *view,
                     const int64_t *index);
 
+/* Element of a view of a table of cosines and sines; its base was checked. */
+double bf_rotary_read(const struct bf_param_view *view, const int64_t *index);
+
 /* 2^exponent, exact; |exponent| <= 1000. */
 double bf_power_of_two(int exponent);
 

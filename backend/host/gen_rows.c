@@ -48,7 +48,8 @@ static bool row_by_row(const struct bf_poly *poly, const struct bf_poly_kernel *
 static bool choose(const struct bf_host_site *site, struct bf_host_choice *choice) {
     const struct bf_poly_kernel *kernel = site->kernels[0];
     int64_t samples = radix(kernel, 0), rows = radix(kernel, 1), cols = radix(kernel, 2);
-    if (kernel->inputs.count + kernel->outputs.count > MOST_OPERANDS ||
+    if (bf_ints_find(&kernel->attrs, "head", 0) || /* see gen_rope.c */
+        kernel->inputs.count + kernel->outputs.count > MOST_OPERANDS ||
         kernel->steps.count > MOST_STEPS)
         return false;
     int64_t unit = cols; /* elements of a unit */

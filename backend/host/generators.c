@@ -13,6 +13,7 @@ extern const struct bf_host_generator bf_gen_matrix_block_dense;
 extern const struct bf_host_generator bf_gen_matrix_butterfly;
 extern const struct bf_host_generator bf_gen_matrix_dense;
 extern const struct bf_host_generator bf_gen_matrix_fft;
+extern const struct bf_host_generator bf_gen_rope;
 extern const struct bf_host_generator bf_gen_rows;
 extern const struct bf_host_generator bf_gen_transpose;
 
@@ -24,7 +25,7 @@ const struct bf_host_generator *const bf_host_generators[] = {
     &bf_gen_gather, /* before copies of other kinds */
     &bf_gen_copy,
     &bf_gen_dense,
-    &bf_gen_fft,
+    &bf_gen_rope,
     &bf_gen_rows,
     &bf_gen_transpose,
     /* what takes any linear kernel */
