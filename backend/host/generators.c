@@ -3,7 +3,7 @@
 
 extern const struct bf_host_generator bf_gen_attention;
 extern const struct bf_host_generator bf_gen_block_dense;
-extern const struct bf_host_generator bf_gen_butterfly, bf_gen_fft;
+extern const struct bf_host_generator bf_gen_butterfly;
 extern const struct bf_host_generator bf_gen_copy;
 extern const struct bf_host_generator bf_gen_dense;
 extern const struct bf_host_generator bf_gen_fft;
