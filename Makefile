@@ -146,6 +146,8 @@ check-includes:
 	@python3 test/check_includes.py
 check-reference: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/reference/check.py
+check-networks: all $(VENV)/ready
+	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/networks/check.py $(NETWORKS)
 # gcc's and clang's bfcc make the same files.
 check-bytes: all
 	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
@@ -220,7 +222,8 @@ clean:
 	rm -rf build build-*
 
 .PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
-        check-lit check-python check-includes check-reference check-bytes fuzz-networks fuzz-images bench-host FORCE
+        check-lit check-python check-includes check-reference check-networks check-bytes \
+        fuzz-networks fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 FORCE:
