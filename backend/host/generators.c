@@ -7,6 +7,8 @@ extern const struct bf_host_generator bf_gen_butterfly;
 extern const struct bf_host_generator bf_gen_copy;
 extern const struct bf_host_generator bf_gen_dense;
 extern const struct bf_host_generator bf_gen_fft;
+extern const struct bf_host_generator bf_gen_fourier_columns;
+extern const struct bf_host_generator bf_gen_fourier_rows;
 extern const struct bf_host_generator bf_gen_gather;
 extern const struct bf_host_generator bf_gen_matrix_block_butterfly;
 extern const struct bf_host_generator bf_gen_matrix_block_dense;
@@ -21,6 +23,8 @@ const struct bf_host_generator *const bf_host_generators[] = {
     &bf_gen_attention,
     &bf_gen_block_dense,
     &bf_gen_butterfly,
+    &bf_gen_fourier_columns, /* before transforms along one axis */
+    &bf_gen_fourier_rows,
     &bf_gen_fft,
     &bf_gen_gather, /* before copies of other kinds */
     &bf_gen_copy,
