@@ -20,6 +20,13 @@ struct bf_build_module {
     LLVMValueRef *kernels;       /* by function->index */
     LLVMValueRef weights_global; /* NULL: given */
     LLVMValueRef dispatch;
+    struct {
+        struct bf_chain_made {
+            const char *key;
+            LLVMValueRef function;
+        } *data;
+        size_t count, capacity;
+    } chains;
 };
 
 /* A function with an entry block, where the builder then is. External: seen outside the module. */
@@ -32,6 +39,10 @@ void bf_build_place(struct bf_build_module *b, LLVMValueRef function, struct bf_
 void bf_debug_begin(struct bf_build_module *b);
 void bf_debug_function(struct bf_build_module *b, LLVMValueRef function, const char *name,
                        struct bf_loc loc);
+
+/* chain.c: the function of calls[0 .. length), and how many units it has. */
+LLVMValueRef bf_build_chain(struct bf_build_module *b, const struct bf_host_call *calls,
+                            int64_t *units);
 
 /* run.c */
 void bf_build_dispatch(struct bf_build_module *b);

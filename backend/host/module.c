@@ -176,6 +176,7 @@ bool bf_host_module_build(struct bf_host_module *module, const struct bf_host_pl
     bf_ll_init(&b.ll, module->context, module->module, builder);
     build(&b, blob);
     LLVMDisposeBuilder(builder);
+    free(b.chains.data);
     bf_arena_free(&b.arena);
     return verify(module, error) && optimize(module, error);
 }

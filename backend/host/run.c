@@ -198,27 +198,34 @@ static void check_ids(struct run *r, const struct bf_host_call *call) {
             BF_RUN_ID);
 }
 
-/* Where the first call of the chain that `call` begins ends. */
+/* A call, or all calls of a chain, whose operands follow each other. */
 static void build_call(struct run *r, const struct bf_host_call *call) {
     struct bf_ll *ll = r->ll;
-    for (size_t o = 0; o < call->operands.count; o++)
-        store(ll, pointer_of(r, &call->operands.data[o]), r->operands, (int64_t)o * 8);
+    size_t at = 0;
+    for (size_t c = 0; c < call->length; c++)
+        for (size_t o = 0; o < call[c].operands.count; o++)
+            store(ll, pointer_of(r, &call[c].operands.data[o]), r->operands, (int64_t)at++ * 8);
+    int64_t units = call->choice->units, grain = call->choice->grain;
+    LLVMValueRef function = r->b->kernels[call->function->index];
+    if (call->length > 1) {
+        function = bf_build_chain(r->b, call, &units);
+        bf_build_place(r->b, r->self, call->function->loc);
+        grain = 1;
+    }
     LLVMValueRef scratch = bf_ll_at_byte(ll, r->workspace, bf_ll_int(ll, r->b->plan->temp_bytes));
-    LLVMValueRef arguments[] = {r->b->kernels[call->function->index],
-                                r->operands,
-                                scratch,
-                                bf_ll_int(ll, call->choice->units),
-                                bf_ll_int(ll, call->choice->grain),
-                                r->executor};
+    LLVMValueRef arguments[] = {
+        function, r->operands, scratch, bf_ll_int(ll, units), bf_ll_int(ll, grain), r->executor};
     LLVMTypeRef type = LLVMGlobalGetValueType(r->b->dispatch);
     LLVMBuildCall2(ll->builder, type, r->b->dispatch, arguments, 6, "");
 }
 
 static size_t most_operands(const struct bf_host_plan *plan) {
-    size_t most = 1;
-    for (size_t i = 0; i < plan->calls.count; i++)
-        if (plan->calls.data[i].operands.count > most)
-            most = plan->calls.data[i].operands.count;
+    size_t most = 1, sum = 0;
+    for (size_t i = 0; i < plan->calls.count; i++) {
+        const struct bf_host_call *call = &plan->calls.data[i];
+        sum = call->length ? call->operands.count : sum + call->operands.count;
+        most = sum > most ? sum : most;
+    }
     return most;
 }
 
@@ -238,6 +245,8 @@ static void build_run_on(struct bf_build_module *b) {
     for (size_t i = 0; i < plan->calls.count; i++)
         check_ids(&r, &plan->calls.data[i]);
     for (size_t i = 0; i < plan->calls.count; i++) {
+        if (!plan->calls.data[i].length) /* of a chain */
+            continue;
         bf_build_place(b, r.self, plan->calls.data[i].function->loc);
         build_call(&r, &plan->calls.data[i]);
     }

@@ -119,10 +119,17 @@ static void push_operand(struct bf_host_plan *plan, struct bf_host_call *call,
     *bf_push(&call->operands) = pointer;
 }
 
+/* Packs of kernels without parameters (roots of unity) are those of the function's first call. */
 static void push_packs(struct bf_host_plan *plan, struct bf_host_call *call,
                        struct bf_host_choice *choice) {
+    const struct bf_host_choice *first = call->function->choice;
+    bool shared = choice == call->choice && choice != first && !call->kernels[0]->params.count &&
+                  choice->kernels == 1;
     for (size_t i = 0; i < choice->packs.count; i++) {
-        add_pack(plan, &choice->packs.data[i]);
+        if (shared)
+            choice->packs.data[i].offset = first->packs.data[i].offset;
+        else
+            add_pack(plan, &choice->packs.data[i]);
         *bf_push(&call->operands) =
             (struct bf_host_pointer){BF_HOST_PACK, NULL, choice->packs.data[i].offset};
     }
