@@ -80,12 +80,17 @@ static const struct bf_poly_kernel *last_kernel(const struct bf_host_step *step)
     return step->epilogue ? step->epilogue->kernel : step->kernels[step->choice->kernels - 1];
 }
 
+static bool is_whole(const struct bf_operand *operand) {
+    const struct bf_buffer *buffer = operand->buffer;
+    return operand->row == 0 && operand->col == 0 && operand->rows == buffer->rows &&
+           operand->cols == buffer->cols;
+}
+
 /* Whether the step before writes the buffer whole, as its only output. */
 static bool gives(const struct bf_host_step *step, const struct bf_buffer *buffer) {
     const struct bf_poly_kernel *kernel = last_kernel(step);
     const struct bf_operand *out = &kernel->outputs.data[0];
-    return !step->fused && kernel->outputs.count == 1 && out->buffer == buffer && out->row == 0 &&
-           out->col == 0 && out->rows == buffer->rows && out->cols == buffer->cols;
+    return !step->fused && kernel->outputs.count == 1 && out->buffer == buffer && is_whole(out);
 }
 
 static bool same_extent(const struct bf_operand *a, const struct bf_operand *b) {
@@ -116,7 +121,7 @@ static int produced_input(const struct bf_host_plan *plan, const struct bf_host_
             return -1;
         if (!produced)
             continue;
-        if (found >= 0 || !same_extent(input, &kernel->outputs.data[0]) ||
+        if (found >= 0 || !is_whole(input) || !same_extent(input, &kernel->outputs.data[0]) ||
             !bf_host_only_reader(plan->poly, input->buffer, kernel))
             return -1;
         found = (int)i;
