@@ -49,8 +49,7 @@ struct attention {
     /* Of the unit that is generated. */
     LLVMValueRef q_at, k_at, v_at, y_at, mask_at; /* the head's first elements */
     LLVMValueRef first_row, end_row;              /* queries of the unit */
-    LLVMValueRef head;
-    LLVMValueRef first_key, end_key; /* keys of the block */
+    LLVMValueRef first_key, end_key;              /* keys of the block */
 };
 
 /* Offsets of what scratch holds, each a whole number of lines. */
@@ -275,12 +274,9 @@ static LLVMValueRef hidden(struct attention *a, LLVMValueRef query, LLVMValueRef
         result = either(a, result, LLVMConstVector(missing, (unsigned)a->lanes));
     }
     if (a->masked) {
-        LLVMValueRef row = bf_ll_int(ll, 0);
+        LLVMValueRef at = key;
         if (a->mask.rows > 1)
-            row = query;
-        if (a->mask.rows > a->queries)
-            row = bf_ll_add(ll, bf_ll_mul_int(ll, a->head, a->queries), query);
-        LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, row, a->mask.pitch), key);
+            at = bf_ll_add(ll, bf_ll_mul_int(ll, query, a->mask.pitch), key);
         at = bf_gen_element(ll, &a->mask, a->mask_at, at);
         LLVMValueRef keep = bf_ll_load_element(ll, a->mask.element, at, (unsigned)count);
         keep = bf_tile_widen(ll, keep, (unsigned)a->lanes);
@@ -545,15 +541,17 @@ static void begin_unit(struct attention *a, LLVMValueRef unit) {
     LLVMValueRef number = bf_ll_rem_int(ll, unit, a->unit_count);
     LLVMValueRef head = bf_ll_div_int(ll, unit, a->unit_count);
     LLVMValueRef sample = bf_ll_div_int(ll, head, a->heads);
-    a->head = head = bf_ll_rem_int(ll, head, a->heads);
+    head = bf_ll_rem_int(ll, head, a->heads);
     LLVMValueRef kv_head = bf_ll_div_int(ll, head, a->group);
     a->q_at = head_at(a, &a->q, bf_gen_input(gen, 0), sample, head);
     a->k_at = head_at(a, &a->k, bf_gen_input(gen, 1), sample, kv_head);
     a->v_at = head_at(a, &a->v, bf_gen_input(gen, 2), sample, kv_head);
     a->y_at = head_at(a, &a->y, bf_gen_output(gen, 0), sample, head);
     if (a->masked) {
-        LLVMValueRef zero = bf_ll_int(ll, 0);
-        LLVMValueRef at = bf_gen_offset(ll, &a->mask, sample, zero, zero);
+        LLVMValueRef zero = bf_ll_int(ll, 0), number = sample;
+        if (a->mask.samples > a->y.samples) /* one a head, as if they were samples */
+            number = bf_ll_add(ll, bf_ll_mul_int(ll, sample, a->heads), head);
+        LLVMValueRef at = bf_gen_offset(ll, &a->mask, number, zero, zero);
         a->mask_at = bf_gen_element(ll, &a->mask, bf_gen_input(gen, 3), at);
     }
     a->first_row = bf_ll_mul_int(ll, number, a->tiles * a->height);
