@@ -38,13 +38,14 @@ HEADERS := $(if $(wildcard backend/host/header.h),$(BUILD)/gen/backend/header_fi
 EMBED_ir       := $(wildcard ir/arch/*.arch)
 EMBED_frontend := $(wildcard frontend/library/*.bfly)
 EMBED_backend  := $(wildcard runtime/bfhost/*.h)
+EMBED_rt       := $(sort $(wildcard runtime/report/*.html runtime/report/*.css runtime/report/*.js))
 
 OBJ_isa      := $(call objects,ir/isa)
 OBJ_ir       := $(call objects,ir) $(ARCH)
 OBJ_frontend := $(call objects,frontend) $(GEN) $(LIBRARY)
 OBJ_passes   := $(call objects,passes passes/array passes/host)
 OBJ_backend  := $(call objects,backend backend/host) $(HEADERS)
-OBJ_rt       := $(call objects,runtime) $(OBJ_isa)
+OBJ_rt       := $(call objects,runtime) $(BUILD)/gen/runtime/page_files.o $(OBJ_isa)
 OBJ_pool     := $(call objects,runtime/pool)
 OBJ_cc       := $(call objects,frontend/driver)
 PARTS        := cc frontend passes backend ir rt pool isa
@@ -91,6 +92,10 @@ $(BUILD)/gen/ir/arch_files.c: $(EMBED_ir) $(BUILD)/files ir/embed.sh
 $(BUILD)/gen/frontend/library_files.c: $(EMBED_frontend) $(BUILD)/files ir/embed.sh
 	@mkdir -p $(@D)
 	$(call say,embed) ir/embed.sh frontend/library.h bf_library '' $(EMBED_frontend) > $@
+# The page of `bfrun -report`.
+$(BUILD)/gen/runtime/page_files.c: $(EMBED_rt) $(BUILD)/files ir/embed.sh
+	@mkdir -p $(@D)
+	$(call say,embed) ir/embed.sh runtime/page.h bf_page '' $(EMBED_rt) > $@
 
 # Headers that the header of a network carries along.
 $(BUILD)/gen/backend/header_files.c: $(EMBED_backend) $(BUILD)/files ir/embed.sh

@@ -243,7 +243,7 @@ struct bfrt_stats {
     uint64_t dram_read, dram_written, dram_measured; /* bytes */
     uint64_t dma_wait;                               /* cycles in which only the DMA was busy */
     uint64_t skipped; /* cycles, of `cycles`, that a steady state let sim leave out */
-    uint64_t bound; /* sum of the kernels' bounds, or the DRAM's if that is more */
+    uint64_t bound;   /* sum of the kernels' bounds, or the DRAM's if that is more */
     const char *bound_by;
     double energy; /* joules, from the energies in the machine description */
     uint64_t infinities, nans;
@@ -261,6 +261,28 @@ struct bfrt_finding {
 };
 size_t bfrt_finding_count(const struct bfrt_session *session);
 const struct bfrt_finding *bfrt_finding(const struct bfrt_session *session, size_t index);
+
+/* ---- where the cycles went ---- */
+
+struct bfrt_profile_options {
+    uint64_t from, to; /* cycles of the timeline that are kept in detail; `to` 0: to the end */
+    bool trace;        /* keep as much as a trace file of 50 MB shows, not just a report */
+};
+/* Later runs keep a timeline, which needs the device "sim". */
+bool bfrt_session_profile(struct bfrt_session *session, const struct bfrt_profile_options *options,
+                          struct bfrt_error *error);
+/* After a run: Chrome trace events, which Perfetto opens. "-" is standard output. */
+bool bfrt_write_trace(const struct bfrt_session *session, const char *path,
+                      struct bfrt_error *error);
+/* After a run: a JSON object, and a self-contained page that shows it. `layers` is a session on
+ * which bfrt_compare ran, or NULL; `folders` hold the sources of the network and end in NULL, or
+ * are NULL. */
+bool bfrt_write_profile(const struct bfrt_session *session, const struct bfrt_session *layers,
+                        const char *const *folders, const char *path, struct bfrt_error *error);
+bool bfrt_write_report(const struct bfrt_session *session, const struct bfrt_session *layers,
+                       const char *const *folders, const char *path, struct bfrt_error *error);
+/* The page of a profile that was written before. */
+bool bfrt_report_file(const char *profile, const char *path, struct bfrt_error *error);
 
 #ifdef __cplusplus
 }

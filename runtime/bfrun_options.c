@@ -16,6 +16,12 @@ enum option_id {
     DEVICE,
     STATS,
     TRACE,
+    TRACE_CYCLES,
+    TRACE_TEXT,
+    PROFILE,
+    REPORT,
+    FROM_PROFILE,
+    SOURCE,
     LIMIT,
     EXACT,
     COMPARE,
@@ -37,7 +43,13 @@ static const struct option {
     {"-o", "FILE", NULL, OUT},
     {"-device", "NAME", "what it runs on (default: sim; with -compare: ref)", DEVICE},
     {"-stats", "text|json", "report what the run cost", STATS},
-    {"-trace-cycles", "FILE", "write what every unit does in every cycle (sim)", TRACE},
+    {"-report", "FILE", "write a page that shows where the cycles went (sim)", REPORT},
+    {"-profile", "FILE", "write what the page shows, as JSON (sim)", PROFILE},
+    {"-from-profile", "FILE", "with -report: show this profile; run nothing", FROM_PROFILE},
+    {"-source", "DIR", "a folder with the sources that a report shows; may be repeated", SOURCE},
+    {"-trace", "FILE", "write a timeline for Perfetto (sim)", TRACE},
+    {"-trace-cycles", "A:B", "of cycles A to B only; either may be missing", TRACE_CYCLES},
+    {"-trace-text", "FILE", "write what every unit does in every cycle (sim)", TRACE_TEXT},
     {"-cycle-limit", "N", "give up after N cycles", LIMIT},
     {"-exact", NULL, "simulate every cycle: skip no steady state (sim)", EXACT},
     {"-compare", NULL, "show each operator's error against float64 (ref; needs bfcc -embed-net)",
@@ -169,6 +181,18 @@ static bool set_seed(struct bf_run_options *options, const char *value, struct b
            bf_fail(error, BF_ERROR_INPUT, "'-random-inputs' takes a whole number, not '%s'", value);
 }
 
+static bool set_range(struct bf_run_options *options, const char *value, struct bf_error *error) {
+    const char *colon = strchr(value, ':');
+    char *first = bf_arena_printf(&options->arena, "%.*s", colon ? (int)(colon - value) : 0, value);
+    options->trace_from = options->trace_to = 0;
+    if (colon && (colon[1] || *first) && (!*first || whole_number(first, &options->trace_from)) &&
+        (!colon[1] || whole_number(colon + 1, &options->trace_to)) &&
+        (!colon[1] || options->trace_to > options->trace_from))
+        return true;
+    return bf_fail(error, BF_ERROR_INPUT,
+                   "'-trace-cycles' takes two cycles as in 1000:2000, not '%s'", value);
+}
+
 static bool apply(struct bf_run_options *options, const struct option *option, const char *value,
                   struct bf_error *error) {
     switch (option->id) {
@@ -183,7 +207,20 @@ static bool apply(struct bf_run_options *options, const struct option *option, c
     case STATS:
         return set_stats(options, value, error);
     case TRACE:
-        return once(&options->trace, value, "'-trace-cycles'", error);
+        return once(&options->trace, value, "'-trace'", error);
+    case TRACE_CYCLES:
+        return set_range(options, value, error);
+    case TRACE_TEXT:
+        return once(&options->trace_text, value, "'-trace-text'", error);
+    case PROFILE:
+        return once(&options->profile, value, "'-profile'", error);
+    case REPORT:
+        return once(&options->report, value, "'-report'", error);
+    case FROM_PROFILE:
+        return once(&options->from_profile, value, "'-from-profile'", error);
+    case SOURCE:
+        *bf_push(&options->sources) = value;
+        return true;
     case LIMIT:
         return set_limit(options, value, error);
     case RANDOM:
@@ -227,8 +264,20 @@ static bool take(struct bf_run_options *options, struct words *words, struct bf_
     return apply(options, option, value, error);
 }
 
+static bool check_outputs(const struct bf_run_options *options, struct bf_error *error) {
+    const char *const files[] = {options->output, options->trace, options->trace_text,
+                                 options->profile, options->report};
+    int to_stdout = 0;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        to_stdout += files[i] && strcmp(files[i], "-") == 0;
+    return to_stdout < 2 || bf_fail(error, BF_ERROR_INPUT, "only one file can be standard output");
+}
+
 /* What cannot go together. */
 static bool check(const struct bf_run_options *options, struct bf_error *error) {
+    if (options->from_profile)
+        return (options->report && !options->model) ||
+               bf_fail(error, BF_ERROR_INPUT, "'-from-profile' goes with -report and no model");
     if (!options->model)
         return bf_fail(error, BF_ERROR_INPUT, "no model: give a .bfx file, or --help");
     int from_stdin = strcmp(options->model, "-") == 0;
@@ -236,10 +285,21 @@ static bool check(const struct bf_run_options *options, struct bf_error *error) 
         from_stdin += strcmp(options->inputs.data[i], "-") == 0;
     if (from_stdin > 1)
         return bf_fail(error, BF_ERROR_INPUT, "only one file can be standard input");
-    if (options->output && options->trace && strcmp(options->output, "-") == 0 &&
-        strcmp(options->trace, "-") == 0)
-        return bf_fail(error, BF_ERROR_INPUT, "only one file can be standard output");
-    return true;
+    return check_outputs(options, error);
+}
+
+bool bf_run_options_profiles(const struct bf_run_options *options) {
+    return options->trace || options->profile || options->report;
+}
+
+/* Where a name of the file table is looked for: folders given, here, beside the model. */
+static void complete_sources(struct bf_run_options *options) {
+    const char *slash = options->model ? strrchr(options->model, '/') : NULL;
+    *bf_push(&options->sources) = "";
+    if (slash)
+        *bf_push(&options->sources) =
+            bf_arena_printf(&options->arena, "%.*s", (int)(slash - options->model), options->model);
+    *bf_push(&options->sources) = NULL;
 }
 
 bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
@@ -253,12 +313,14 @@ bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
     while (ok && words.at < words.list.count)
         ok = take(options, &words, error);
     free(words.list.data);
+    complete_sources(options);
     if (!options->device)
-        options->device = options->compare ? "ref" : "sim";
+        options->device = options->compare && !bf_run_options_profiles(options) ? "ref" : "sim";
     return ok && (options->help || options->version || check(options, error));
 }
 
 void bf_run_options_free(struct bf_run_options *options) {
     free(options->inputs.data);
+    free(options->sources.data);
     bf_arena_free(&options->arena);
 }

@@ -15,7 +15,13 @@ struct bf_run_options {
     } inputs;
     const char *output; /* NULL: none */
     const char *device;
-    const char *trace; /* NULL: none */
+    const char *trace, *trace_text;              /* NULL: none */
+    uint64_t trace_from, trace_to;               /* cycles; trace_to 0: to the end */
+    const char *profile, *report, *from_profile; /* NULL: none */
+    struct {
+        const char **data;
+        size_t count, capacity;
+    } sources; /* folders; NULL-terminated after parsing */
     enum bf_stats_form stats;
     uint64_t cycle_limit;
     bool random_inputs;
@@ -28,6 +34,8 @@ struct bf_run_options {
 /* False with the reason. `@file` arguments are replaced by the words of the file. */
 bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
                           struct bf_error *error);
+/* Does it write a timeline of the run? */
+bool bf_run_options_profiles(const struct bf_run_options *options);
 void bf_run_options_free(struct bf_run_options *options);
 void bf_run_options_help(FILE *out);
 

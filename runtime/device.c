@@ -4,7 +4,7 @@
 #include "runtime/device.h"
 
 const struct bf_device bf_device_host = {
-    "host", "this CPU: the network itself in f32 (needs -embed-net, libbfhost.so)", false, NULL};
+    .name = "host", .what = "this CPU: the network itself in f32 (needs -embed-net, libbfhost.so)"};
 
 static const struct bf_device *const devices[] = {&bf_device_ref, &bf_device_sim, &bf_device_host};
 enum { DEVICES = sizeof devices / sizeof *devices };

@@ -49,9 +49,12 @@ struct bf_stats {
 struct bf_stats *bf_stats_create(const struct bf_program *program);
 void bf_stats_free(const struct bf_program *program, struct bf_stats *stats);
 
+struct bf_recorder;
+
 struct bf_device_options {
-    FILE *trace; /* NULL, or where -trace-cycles goes: one line per cycle and active unit */
-    uint64_t cycle_limit;                      /* 0: none; reaching it is an error */
+    FILE *trace; /* NULL, or where -trace-text goes: one line per cycle and active unit */
+    struct bf_recorder *recorder; /* sim: what keeps the timeline of the run, or NULL */
+    uint64_t cycle_limit;         /* 0: none; reaching it is an error */
     void (*progress)(void *user, double done); /* may be NULL */
     void *user;
     bool portable; /* never use SIMD: for tests */
@@ -66,7 +69,7 @@ struct bf_device_options {
 
 struct bf_device {
     const char *name, *what;
-    bool observable;
+    bool observable, records; /* records: it serves options->recorder */
     /* One run of a checked program: `dram` (program->dram_size bytes, rodata already in place) is
      * read and written in place; all other storage starts poisoned. Fills stats. On a trap or a
      * deadlock returns false with the cause, naming kernel, PE, block and source place. NULL: not a

@@ -50,6 +50,8 @@ struct bf_host_plugin {
     /* A batch in f32; i32 and u8 tensors as declared. */
     bool (*run32)(struct bf_host_net *net, const void *const *inputs, void *const *outputs,
                   struct bf_error *error);
+    /* Text of a file that bfcc carries inside, "transformer.bfly"; NULL if there is none. */
+    const char *(*library)(const char *name);
 };
 
 /* The plug-in: libbfhost.so beside the program or library that asks, in ../lib of there, or where

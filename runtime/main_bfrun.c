@@ -160,18 +160,23 @@ static int warn_findings(const struct bf_run_options *options, const struct bfrt
 
 /* ---- one run ---- */
 
+static bool is_standard(const char *path) {
+    return path && strcmp(path, "-") == 0;
+}
+
+/* `layers`: the session that compared, if one did. */
 static void report(const struct bf_run_options *options, const struct bfrt_model *model,
-                   const struct bfrt_session *session) {
+                   const struct bfrt_session *session, const struct bfrt_session *layers) {
     struct bf_text text = {0};
-    if (options->compare && options->stats != BF_STATS_JSON)
-        bf_report_layers(&text, session);
+    if (layers && options->stats != BF_STATS_JSON)
+        bf_report_layers(&text, layers);
     if (options->stats == BF_STATS_TEXT)
         bf_report_text(&text, model, options->device, bfrt_stats(session));
     else if (options->stats == BF_STATS_JSON)
-        bf_report_json(&text, model, options->device, session);
-    /* Standard output may be taken by the tensors or the trace. */
-    bool taken = (options->output && strcmp(options->output, "-") == 0) ||
-                 (options->trace && strcmp(options->trace, "-") == 0);
+        bf_report_json(&text, model, options->device, session, layers);
+    bool taken = is_standard(options->output) || is_standard(options->trace) ||
+                 is_standard(options->trace_text) || is_standard(options->profile) ||
+                 is_standard(options->report);
     bf_text_make_printable(&text);
     if (text.length)
         fputs(text.data, taken ? stderr : stdout);
@@ -188,23 +193,66 @@ static bool bind_inputs(const struct bf_run_options *options, const struct bfrt_
     return true;
 }
 
-/* After binding: runs, warns, writes, reports. */
-static int run(const struct bf_run_options *options, const struct bfrt_model *model,
-               struct bfrt_session *session, struct progress *progress) {
+static bool write_files(const struct bf_run_options *options, const struct bfrt_session *session,
+                        const struct bfrt_session *layers, struct bfrt_error *error) {
+    const char *const *folders = options->sources.data;
+    return (!options->output || bfrt_write_file(session, options->output, error)) &&
+           (!options->trace || bfrt_write_trace(session, options->trace, error)) &&
+           (!options->profile ||
+            bfrt_write_profile(session, layers, folders, options->profile, error)) &&
+           (!options->report ||
+            bfrt_write_report(session, layers, folders, options->report, error));
+}
+
+/* What has run: warns, writes, reports. */
+static int conclude(const struct bf_run_options *options, const struct bfrt_model *model,
+                    const struct bfrt_session *session, const struct bfrt_session *layers) {
     struct bfrt_error error = {0};
-    bool ran = options->compare ? bfrt_compare(session, &error) : bfrt_run(session, &error);
-    clear_progress(progress);
-    if (!ran)
-        return fail(options, error.code, error.text);
     int warnings = 0;
     if (!options->quiet || options->warnings_are_errors)
         warnings = warn_inputs(options, model, session) + warn_findings(options, model, session);
     if (warnings && options->warnings_are_errors)
         return fail(options, BFRT_ERROR_INPUT, "warnings are errors (-Werror)");
-    if (options->output && !bfrt_write_file(session, options->output, &error))
+    if (!write_files(options, session, layers, &error))
         return fail(options, error.code, error.text);
-    report(options, model, session);
+    report(options, model, session, layers);
     return 0;
+}
+
+/* A second session, as comparing needs another device than a timeline does. */
+static struct bfrt_session *compare_beside(const struct bf_run_options *options,
+                                           const struct bfrt_model *model,
+                                           struct bfrt_error *error) {
+    struct bfrt_session *session = bfrt_session_create(model, "ref", NULL, error);
+    if (session && bind_inputs(options, model, session, error) && bfrt_compare(session, error))
+        return session;
+    bfrt_session_free(session);
+    return NULL;
+}
+
+/* After binding. */
+static int run(const struct bf_run_options *options, const struct bfrt_model *model,
+               struct bfrt_session *session, struct progress *progress) {
+    struct bfrt_error error = {0};
+    struct bfrt_session *beside = NULL;
+    bool profiles = bf_run_options_profiles(options);
+    struct bfrt_profile_options how = {options->trace_from, options->trace_to,
+                                       options->trace != NULL};
+    bool ran = !profiles || bfrt_session_profile(session, &how, &error);
+    if (ran)
+        ran = options->compare && !profiles ? bfrt_compare(session, &error)
+                                            : bfrt_run(session, &error);
+    clear_progress(progress);
+    if (ran && options->compare && profiles)
+        ran = (beside = compare_beside(options, model, &error)) != NULL;
+    if (!ran)
+        return fail(options, error.code, error.text);
+    int status = conclude(options, model, session,
+                          beside             ? beside
+                          : options->compare ? session
+                                             : NULL);
+    bfrt_session_free(beside);
+    return status;
 }
 
 /* The trace of a run that fails is kept: it ends where the failure is. */
@@ -223,11 +271,11 @@ static int open_and_run(const struct bf_run_options *options, const struct bfrt_
         return fail(options, error.code, error.text);
     }
     FILE *trace = NULL;
-    if (options->trace) {
-        trace = strcmp(options->trace, "-") ? fopen(options->trace, "w") : stdout;
+    if (options->trace_text) {
+        trace = is_standard(options->trace_text) ? stdout : fopen(options->trace_text, "w");
         if (!trace) {
             struct bf_error reason = {0};
-            bf_fail(&reason, BF_ERROR_INPUT, "cannot write '%s': %s", options->trace,
+            bf_fail(&reason, BF_ERROR_INPUT, "cannot write '%s': %s", options->trace_text,
                     strerror(errno));
             bfrt_session_free(session);
             return fail(options, BFRT_ERROR_INPUT, reason.text);
@@ -257,6 +305,10 @@ static int describe_or_check(const struct bf_run_options *options, const struct 
 
 static int load_and_run(const struct bf_run_options *options) {
     struct bfrt_error error = {0};
+    if (options->from_profile)
+        return bfrt_report_file(options->from_profile, options->report, &error)
+                   ? 0
+                   : fail(options, error.code, error.text);
     struct bfrt_model *model = bfrt_load(options->model, &error);
     if (!model)
         return fail(options, error.code, error.text);

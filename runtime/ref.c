@@ -220,4 +220,9 @@ static bool run(const struct bf_program *program, uint8_t *dram,
     return ok;
 }
 
-const struct bf_device bf_device_ref = {"ref", "what the program means, without time", true, run};
+const struct bf_device bf_device_ref = {
+    .name = "ref",
+    .what = "what the program means, without time",
+    .observable = true,
+    .run = run,
+};

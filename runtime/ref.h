@@ -1,6 +1,6 @@
 /* ref.h - what the functional device and the order and storage checks share: a walk over the block
  * instances of a launch in one legal order, and the addresses they use. Internal to runtime/ref*.c
- * and runtime/check*.c; the cycle simulator has its own of everything.
+ * and runtime/check*.c; profiles use the addresses. The cycle simulator has its own of everything.
  *
  * Letters and numbers in brackets, [B3], are the rules of docs/machine.md.
  */

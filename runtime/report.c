@@ -1,8 +1,8 @@
 /* report.c - `bfrun -stats text` and `-stats json`. See report.h. */
 #include "runtime/report.h"
+#include "runtime/profile.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 
 static unsigned pe_count(const struct bfrt_info *info) {
@@ -314,8 +314,8 @@ static json_t *layers_json(const struct bfrt_session *session) {
     return array;
 }
 
-void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const char *device,
-                    const struct bfrt_session *session) {
+json_t *bf_stats_object(const struct bfrt_model *model, const char *device,
+                        const struct bfrt_session *session, const struct bfrt_session *layers) {
     const struct bfrt_stats *stats = bfrt_stats(session);
     const struct bfrt_info *info = bfrt_info(model);
     json_t *root = json_object();
@@ -346,8 +346,14 @@ void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const 
                               kernel_json(bfrt_kernel(model, k), &stats->kernels[k], stats->timed));
     json_object_set_new(root, "kernels", kernels);
     json_object_set_new(root, "special_values", findings_json(model, session));
-    if (bfrt_layer_count(session))
-        json_object_set_new(root, "layers", layers_json(session));
+    if (layers && bfrt_layer_count(layers))
+        json_object_set_new(root, "layers", layers_json(layers));
+    return root;
+}
+
+void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const char *device,
+                    const struct bfrt_session *session, const struct bfrt_session *layers) {
+    json_t *root = bf_stats_object(model, device, session, layers);
     char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     bf_text_add(text, dump ? dump : "{}");
     bf_text_add(text, "\n");

@@ -11,9 +11,10 @@ void bf_describe(struct bf_text *text, const struct bfrt_model *model);
 /* The last run: one line for the whole, one a kernel, and totals. */
 void bf_report_text(struct bf_text *text, const struct bfrt_model *model, const char *device,
                     const struct bfrt_stats *stats);
-/* The same and all counters, as one JSON object. docs/man/bfrun.1 lists the keys. */
+/* The same and all counters, as one JSON object. docs/man/bfrun.1 lists the keys. `layers`: the
+ * session that compared, or NULL. */
 void bf_report_json(struct bf_text *text, const struct bfrt_model *model, const char *device,
-                    const struct bfrt_session *session);
+                    const struct bfrt_session *session, const struct bfrt_session *layers);
 
 /* bfrt_compare: a line an operator, and where precision is lost first. */
 void bf_report_layers(struct bf_text *text, const struct bfrt_session *session);

@@ -83,6 +83,7 @@ void bfrt_session_free(struct bfrt_session *session) {
     free(session->blocks);
     free(session->kernel_stats);
     bf_comparison_free(session->comparison);
+    bf_recorder_free(session->recorder);
     free(session->outputs);
     free(session->bindings);
     free(session);
@@ -332,8 +333,9 @@ static bool run_group(struct bfrt_session *session, struct bf_error *error) {
     const struct bf_program *program = session->model->program;
     struct bf_device_options options = {
         .trace = session->options.trace,
+        .recorder = session->recorder,
         .cycle_limit = session->options.cycle_limit,
-        .skip = !session->options.exact,
+        .skip = !session->options.exact && !session->recorder,
         .progress = session->options.progress ? group_progress : NULL,
         .user = session,
         .launched = session->comparison ? bf_comparison_launched : NULL,
@@ -361,6 +363,8 @@ bool bf_session_run(struct bfrt_session *session, struct bf_error *error) {
         return false;
     if (bf_session_on_host(session))
         return bf_session_run_host(session, error);
+    if (session->recorder)
+        bf_recorder_clear(session->recorder);
     session->dram = bf_alloc((size_t)session->model->program->dram_size);
     for (session->group = 0; session->group < session->groups; session->group++)
         if (!run_group(session, error))

@@ -3,7 +3,7 @@
 #define BF_RUNTIME_SESSION_H
 
 #include "runtime/bfrt.h"
-#include "runtime/device.h"
+#include "runtime/recorder.h"
 #include "runtime/tensor.h"
 
 /* Inputs or outputs of a model: how they are shown, and where they lie in DRAM. */
@@ -47,6 +47,7 @@ struct bfrt_session {
     struct bfrt_kernel_stats *kernel_stats;
     struct bfrt_finding *findings;
     size_t finding_count;
+    struct bf_recorder *recorder;     /* NULL: bfrt_session_profile was not called */
     struct bf_comparison *comparison; /* NULL: bfrt_compare was not called */
     struct bf_host_run *host;         /* device host: the compiled network; NULL before a run */
 };

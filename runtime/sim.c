@@ -50,6 +50,7 @@ static void create(struct sim *sim, const struct bf_program *program,
     sim->program = program;
     sim->m = &program->machine;
     sim->options = options ? options : &none;
+    sim->recorder = sim->options->recorder;
     sim->lanes = sim->options->portable ? bf_lane_ops_portable() : bf_lane_ops();
     sim->v = sim->m->lanes;
     sim->pes = bf_machine_pes(sim->m);
@@ -115,6 +116,8 @@ static void finish_kernel(struct sim *sim) {
     sim_memo_finish(sim);
     if (sim->trace)
         sim_note(sim, -1, SIM_TRACE_ARRAY, 1, "idle kernel=%s", sim->kernel->name);
+    if (sim->recorder)
+        bf_record_idle(sim->recorder, sim->cycle, sim->ks);
     sim->running = false;
 }
 
@@ -141,6 +144,9 @@ static void array_commit(struct sim *sim) {
 
 static void start_pending_launch(struct sim *sim) {
     sim->launch_pending = false;
+    if (sim->recorder)
+        bf_record_launch(sim->recorder, sim->launch, sim->cycle,
+                         &sim->stats->kernels[sim->launch->kernel]);
     if (!sim_decode_kernel(sim, sim->launch->kernel) || !sim_launch(sim, sim->launch))
         return;
     if (sim->trace)
@@ -166,6 +172,8 @@ static void cycle(struct sim *sim) {
         start_pending_launch(sim);
     if (sim->trace)
         sim_trace_flush(sim);
+    if (sim->recorder)
+        bf_record_sample(sim->recorder, sim->cycle, sim->stats, sim->running ? sim->ks : NULL);
 }
 
 /* ---- the device ---- */
@@ -218,7 +226,11 @@ bool sim_run(const struct bf_program *program, uint8_t *dram, bool values,
     sim->error = error ? error : &ignored;
     bf_fp_begin(&environment);
     create(sim, program, options);
+    if (sim->recorder)
+        bf_record_group(sim->recorder);
     loop(sim);
+    if (sim->recorder)
+        bf_record_end(sim->recorder, sim->cycle, stats);
     bf_fp_end(&environment);
     finish_stats(sim);
     bool ok = !sim->failed;
@@ -238,5 +250,6 @@ static bool run(const struct bf_program *program, uint8_t *dram,
 const struct bf_device bf_device_sim = {
     .name = "sim",
     .what = "moves the array cycle by cycle",
+    .records = true,
     .run = run,
 };

@@ -17,7 +17,7 @@
 #define BF_RUNTIME_SIM_H
 
 #include "ir/isa/fp.h"
-#include "runtime/device.h"
+#include "runtime/recorder.h"
 
 enum {
     SIM_FLIGHTS = 32,   /* CAL instructions under way: at most 3 + 12 + 2, a power of two */
@@ -69,9 +69,9 @@ struct sim_block {
 struct sim_unit {
     struct sim_block *block; /* NULL: it waits */
     uint8_t id, slot;
-    uint8_t cause;  /* enum bf_stall, while it waits */
-    uint64_t since; /* first cycle of that wait */
-    uint64_t iteration;
+    uint8_t cause;             /* enum bf_stall, while it waits */
+    uint64_t since;            /* first cycle of that wait */
+    uint64_t iteration, begun; /* first cycle in which the block may issue */
     uint16_t level[BF_LEVELS];
     uint16_t position;           /* CAL: next word of the body */
     uint32_t offset[BF_CLASSES]; /* CAL: with the context base; others: 0 RAM or source, 1 spm or
@@ -315,6 +315,7 @@ struct sim {
     struct sim_event *events;
     uint32_t event_count;
     struct sim_trace *trace;
+    struct bf_recorder *recorder;
 };
 
 /* ---- sim_load.c: decoding, launch ---- */
@@ -455,6 +456,16 @@ static inline void sim_stall(struct sim *sim, struct sim_pe *pe, unsigned unit,
     sim->ks->stalled[unit][cause]++;
     if (sim->trace)
         sim_note_stall(sim, pe, unit, cause);
+    if (sim->recorder)
+        bf_record_stall(sim->recorder, pe->number, unit, cause, 1);
+}
+
+/* A wait without a block is over; it lasted `cycles`. */
+static inline void sim_waited(struct sim *sim, const struct sim_pe *pe, unsigned unit,
+                              enum bf_stall cause, uint64_t cycles) {
+    sim->ks->stalled[unit][cause] += cycles;
+    if (sim->recorder)
+        bf_record_stall(sim->recorder, pe->number, unit, cause, cycles);
 }
 
 #endif

@@ -199,8 +199,9 @@ void sim_begin(struct sim *sim, struct sim_pe *pe, unsigned u, struct sim_block 
     struct sim_unit *unit = &pe->unit[u];
     const struct bf_descriptor *d = block->d;
     if (!unit->block)
-        sim->ks->stalled[u][unit->cause] += sim->cycle + 1 - unit->since;
+        sim_waited(sim, pe, u, unit->cause, sim->cycle + 1 - unit->since);
     unit->block = block;
+    unit->begun = sim->cycle + 1;
     unit->id = (uint8_t)(block - pe->block);
     unit->iteration = block->next;
     unit->slot = (uint8_t)(is_weight_load(d) ? block->next & 1 : block->next % sim->launch->window);
@@ -227,6 +228,9 @@ void sim_begin(struct sim *sim, struct sim_pe *pe, unsigned u, struct sim_block 
 /* The cycle of a block's last issue. */
 void sim_end_block(struct sim *sim, struct sim_pe *pe, unsigned u) {
     struct sim_unit *unit = &pe->unit[u];
+    if (sim->recorder)
+        bf_record_block(sim->recorder, pe->number, unit->block->index, unit->iteration, unit->begun,
+                        sim->cycle);
     struct sim_block *next =
         u == BF_UNIT_CAL && unit->block->d->cal.chain ? unit->block + 1 : sim_choose(sim, pe, u);
     if (next) {
@@ -280,7 +284,7 @@ void sim_wait(struct sim *sim, struct sim_pe *pe, unsigned u) {
     enum bf_stall cause = wait_cause(sim, pe, u);
     if (cause == unit->cause && unit->since <= sim->cycle && sim->cycle != sim->launched + 1)
         return;
-    sim->ks->stalled[u][unit->cause] += sim->cycle - unit->since;
+    sim_waited(sim, pe, u, unit->cause, sim->cycle - unit->since);
     unit->since = sim->cycle;
     unit->cause = cause;
     if (sim->trace)
@@ -293,7 +297,7 @@ void sim_flush_waits(struct sim *sim) {
             struct sim_unit *unit = &sim->pe[p].unit[u];
             if (!unit->block && unit->since <= sim->cycle) {
                 enum bf_stall cause = unit->cause ? unit->cause : BF_STALL_IDLE;
-                sim->ks->stalled[u][cause] += sim->cycle + 1 - unit->since;
+                sim_waited(sim, &sim->pe[p], u, cause, sim->cycle + 1 - unit->since);
             }
         }
 }

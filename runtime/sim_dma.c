@@ -142,6 +142,8 @@ static void finish_job(struct sim *sim) {
     dma->state = SIM_DMA_FREE;
     if (sim->trace)
         sim_note(sim, -1, SIM_TRACE_DMA, SIM_EVENT_CHOOSE, "done job=%u", dma->job);
+    if (sim->recorder)
+        bf_record_job_done(sim->recorder, sim->cycle);
 }
 
 uint64_t sim_code_bytes(const struct bf_kernel *kernel) {
@@ -251,6 +253,8 @@ static void take_job(struct sim *sim) {
     dma->exhausted = job->op == BF_SEQ_DMA && (!transfer_of(sim)->rows || !transfer_of(sim)->cols);
     if (sim->trace)
         sim_note(sim, -1, SIM_TRACE_DMA, SIM_EVENT_READ, "take job=%u", dma->job);
+    if (sim->recorder)
+        bf_record_job(sim->recorder, dma->job, sim->cycle);
     if (job->op != BF_SEQ_CODE)
         return;
     unsigned bank = job->x & 1;

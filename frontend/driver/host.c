@@ -14,6 +14,7 @@
 #include "backend/host/gen.h"
 #include "backend/host/module.h"
 #include "frontend/driver/compile.h"
+#include "frontend/library.h"
 #include "ir/weights.h"
 #include "passes/host/host.h"
 #include "runtime/safetensors.h"
@@ -249,6 +250,13 @@ static bool run(struct bf_host_net *net, const double *const *inputs, double *co
     return ok;
 }
 
+static const char *library(const char *name) {
+    for (size_t i = 0; i < bf_library_file_count; i++)
+        if (!strcmp(bf_library_files[i].name, name))
+            return bf_library_files[i].text;
+    return NULL;
+}
+
 /* ---- code ---- */
 
 static bool plan(struct host *host, struct messages *m, struct bf_error *error) {
@@ -297,4 +305,4 @@ static bool run32(struct bf_host_net *net, const void *const *inputs, void *cons
 
 extern const struct bf_host_plugin bf_host_plugin;
 const struct bf_host_plugin bf_host_plugin = {BF_VERSION, bf_program_schema, open_net, close_net,
-                                              run,        compile,           run32};
+                                              run,        compile,           run32,    library};

@@ -416,7 +416,7 @@ static void reports_add_up(void **state) {
     assert_non_null(strstr(text.data, "ffn.fc1  doubling"));
     assert_non_null(strstr(text.data, "0 infinities   0 NaNs"));
     bf_text_free(&text);
-    bf_report_json(&text, model, "sim", session);
+    bf_report_json(&text, model, "sim", session, NULL);
     assert_non_null(strstr(text.data, "\"samples\": 6,\n"));
     bf_text_free(&text);
     bfrt_session_free(session);
