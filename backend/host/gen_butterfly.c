@@ -11,7 +11,7 @@
  */
 #include <stdlib.h>
 
-#include "backend/host/butterfly.h"
+#include "backend/host/gen_butterfly.h"
 #include "backend/host/gen.h"
 #include "ir/recipe.h"
 
@@ -205,11 +205,6 @@ static void store_vector(struct state *s, unsigned r) {
 }
 
 /* Weights of a tile lie in the order of stages and vectors, biases after them. */
-struct weights {
-    enum bf_butterfly_op op;
-    LLVMValueRef own, other, bias;
-};
-
 static LLVMValueRef load_weight(struct state *s, int64_t vector) {
     return bf_ll_load(s->ll, bf_ll_at_int(s->ll, s->weights, vector * s->b->lanes), s->b->lanes,
                       s->b->lanes * (unsigned)sizeof(float));
@@ -222,13 +217,13 @@ static LLVMValueRef load_bias(struct state *s, unsigned r) {
     return load_weight(s, vector);
 }
 
-static struct weights load_weights(struct state *s, unsigned stage, unsigned r) {
+static struct bf_butterfly_weights load_weights(struct state *s, unsigned stage, unsigned r) {
     int64_t vector = 0;
     for (unsigned before = s->pass->first; before <= stage; before++)
         for (unsigned i = 0; i < (before < stage ? 1u << s->pass->width : r); i++)
             vector +=
                 bf_butterfly_op_weights(bf_butterfly_op(s->b, s->which, before, vector_of(s, i)));
-    struct weights w = {.op = bf_butterfly_op(s->b, s->which, stage, vector_of(s, r))};
+    struct bf_butterfly_weights w = {.op = bf_butterfly_op(s->b, s->which, stage, vector_of(s, r))};
     if (w.op == BF_BUTTERFLY_FULL || w.op == BF_BUTTERFLY_SCALE_OWN)
         w.own = load_weight(s, vector++);
     if (w.op == BF_BUTTERFLY_FULL || w.op == BF_BUTTERFLY_RATIO ||
@@ -239,46 +234,14 @@ static struct weights load_weights(struct state *s, unsigned stage, unsigned r) 
     return w;
 }
 
-static LLVMValueRef scaled(struct bf_ll *ll, LLVMValueRef weight, LLVMValueRef value,
-                           LLVMValueRef bias) {
-    return bias ? bf_ll_fma(ll, weight, value, bias) : bf_ll_fmul(ll, weight, value);
-}
-
-static LLVMValueRef apply(struct bf_ll *ll, const struct weights *w, LLVMValueRef own,
-                          LLVMValueRef partner) {
-    switch (w->op) {
-    case BF_BUTTERFLY_COPY_OWN:
-        return own;
-    case BF_BUTTERFLY_COPY_PARTNER:
-        return partner;
-    case BF_BUTTERFLY_SCALE_OWN:
-        return scaled(ll, w->own, own, w->bias);
-    case BF_BUTTERFLY_SCALE_PARTNER:
-        return scaled(ll, w->other, partner, w->bias);
-    case BF_BUTTERFLY_RATIO:
-        return bf_ll_fma(ll, w->other, partner, own);
-    case BF_BUTTERFLY_FULL:
-        return bf_ll_fma(ll, w->other, partner, scaled(ll, w->own, own, w->bias));
-    default:
-        return NULL;
-    }
-}
-
-/* Lane l gets lane l ^ 2^digit. */
-static LLVMValueRef swap_lanes(struct bf_ll *ll, LLVMValueRef value, unsigned digit) {
-    int picks[64];
-    unsigned lanes = bf_ll_lanes(value);
-    for (unsigned l = 0; l < lanes; l++)
-        picks[l] = (int)(l ^ 1u << digit);
-    return bf_ll_shuffle(ll, value, NULL, picks, lanes);
-}
-
 static void lane_stage(struct state *s, unsigned stage, unsigned digit) {
     for (unsigned r = 0; r < 1u << s->pass->width; r++) {
-        struct weights w = load_weights(s, stage, r);
+        struct bf_butterfly_weights w = load_weights(s, stage, r);
         for (unsigned t = 0; t < s->tokens; t++) {
             LLVMValueRef own = s->values[t][r];
-            s->values[t][r] = w.op ? apply(s->ll, &w, own, swap_lanes(s->ll, own, digit)) : NULL;
+            s->values[t][r] =
+                w.op ? bf_butterfly_apply(s->ll, &w, own, bf_butterfly_swap(s->ll, own, digit))
+                     : NULL;
         }
         if (stage + 1 == s->pass->last)
             store_vector(s, r);
@@ -289,11 +252,12 @@ static void vector_stage(struct state *s, unsigned stage, unsigned bit) {
     for (unsigned r = 0; r < 1u << s->pass->width; r++) {
         if (r & bit)
             continue;
-        struct weights low = load_weights(s, stage, r), high = load_weights(s, stage, r | bit);
+        struct bf_butterfly_weights low = load_weights(s, stage, r),
+                                    high = load_weights(s, stage, r | bit);
         for (unsigned t = 0; t < s->tokens; t++) {
             LLVMValueRef *row = s->values[t], a = row[r], b = row[r | bit];
-            row[r] = apply(s->ll, &low, a, b);
-            row[r | bit] = apply(s->ll, &high, b, a);
+            row[r] = bf_butterfly_apply(s->ll, &low, a, b);
+            row[r | bit] = bf_butterfly_apply(s->ll, &high, b, a);
         }
         if (stage + 1 == s->pass->last) {
             store_vector(s, r);
@@ -307,7 +271,9 @@ static void scale_only(struct state *s) {
     for (unsigned t = 0; t < s->tokens; t++) {
         LLVMValueRef scale = bf_ll_const(s->ll, 1, s->b->shape.scale);
         LLVMValueRef bias = s->bias ? load_bias(s, 0) : NULL;
-        s->values[t][0] = scaled(s->ll, scale, s->values[t][0], bias);
+        LLVMValueRef value = s->values[t][0];
+        s->values[t][0] =
+            bias ? bf_ll_fma(s->ll, scale, value, bias) : bf_ll_fmul(s->ll, scale, value);
     }
     store_vector(s, 0);
 }

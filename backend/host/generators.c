@@ -2,6 +2,7 @@
 #include "backend/host/gen.h"
 
 extern const struct bf_host_generator bf_gen_attention;
+extern const struct bf_host_generator bf_gen_block_butterfly;
 extern const struct bf_host_generator bf_gen_block_dense;
 extern const struct bf_host_generator bf_gen_butterfly;
 extern const struct bf_host_generator bf_gen_copy;
@@ -21,6 +22,7 @@ extern const struct bf_host_generator bf_gen_transpose;
 
 const struct bf_host_generator *const bf_host_generators[] = {
     &bf_gen_attention,
+    &bf_gen_block_butterfly,
     &bf_gen_block_dense,
     &bf_gen_butterfly,
     &bf_gen_fourier_columns, /* before transforms along one axis */

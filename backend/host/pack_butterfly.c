@@ -13,17 +13,29 @@ struct twiddle {
     const struct bf_butterfly *b;
     double *values;
     int64_t size;
+    const struct bf_weight *whole; /* the tensor, if the view is all of it */
 };
+
+static bool is_whole(const struct bf_param_view *view) {
+    for (unsigned a = 0; a < view->rank; a++)
+        if (view->extent[a] != view->param->type.dims[a])
+            return false;
+    return true;
+}
 
 static struct twiddle twiddle_create(const struct bf_butterfly *b) {
     int64_t size = (int64_t)b->stages * b->shape.n / 2 * 4;
-    return (struct twiddle){b, bf_alloc((size_t)size * sizeof(double)), size};
+    return (struct twiddle){b, bf_alloc((size_t)size * sizeof(double)), size, NULL};
 }
 
 static void twiddle_read(struct twiddle *t, const struct bf_weights *values,
                          const struct bf_param_view *view, int64_t stack) {
-    for (int64_t i = 0; i < t->size; i++)
-        t->values[i] = bf_host_read(values, view, stack * t->size + i);
+    if (!t->whole && is_whole(view))
+        t->whole = bf_weights_find(values, view->param->name);
+    for (int64_t i = 0; i < t->size; i++) {
+        int64_t at = stack * t->size + i;
+        t->values[i] = t->whole ? bf_weight_read(t->whole, at) : bf_host_read(values, view, at);
+    }
 }
 
 /* What results of a stage are made of: y_i = own x_i + other x_j. */
