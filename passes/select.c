@@ -48,6 +48,18 @@ static const struct bf_output *output_of(const struct bf_net *net, const struct 
     return NULL;
 }
 
+/* "v12" for the value of operator 12, unless the network calls an input or output so. */
+static const char *temp_name(struct bf_select *select, const struct bf_value *value) {
+    const struct bf_net *net = select->net;
+    const char *name = bf_arena_printf(&select->poly->arena, "v%u", value->index);
+    bool taken = false;
+    for (size_t i = 0; i < net->inputs.count; i++)
+        taken |= !strcmp(net->inputs.data[i]->name, name);
+    for (size_t i = 0; i < net->outputs.count; i++)
+        taken |= !strcmp(net->outputs.data[i].name, name);
+    return taken ? bf_arena_printf(&select->poly->arena, "%s.", name) : name;
+}
+
 struct bf_operand bf_select_result(struct bf_select *select, const struct bf_value *value) {
     const struct bf_output *output = output_of(select->net, value);
     struct bf_buffer *buffer;
@@ -55,8 +67,7 @@ struct bf_operand bf_select_result(struct bf_select *select, const struct bf_val
         buffer = new_buffer(select, value, output->name, BF_BUFFER_OUTPUT, 0);
         buffer->tensor = buffer->name;
     } else {
-        const char *name = bf_arena_printf(&select->poly->arena, "v%u", value->index);
-        buffer = new_buffer(select, value, name, BF_BUFFER_TEMP, 0);
+        buffer = new_buffer(select, value, temp_name(select, value), BF_BUFFER_TEMP, 0);
     }
     return select->values[value->index].re = bf_operand_whole(buffer);
 }
