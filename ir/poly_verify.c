@@ -189,6 +189,48 @@ static bool check_stages(struct verifier *v) {
            wrong(v, "a parameter is missing", "twiddle");
 }
 
+/* Elements taken with strides lie inside the operand. */
+static bool check_gather(struct verifier *v) {
+    static const char *const names[] = {"inner", "inner_stride", "outer", "outer_stride", "pitch",
+                                        NULL};
+    const struct bf_operand *in = &v->kernel->inputs.data[0], *out = &v->kernel->outputs.data[0];
+    const struct bf_ints *attrs = &v->kernel->attrs;
+    if (!has_attrs(v, names))
+        return false;
+    for (size_t i = 0; i < attrs->count; i++)
+        if (attrs->data[i].value < 0 || attrs->data[i].value > INT32_MAX)
+            return wrong(v, "an attribute is out of range", attrs->data[i].name);
+    int64_t inner = bf_ints_get(attrs, "inner"), outer = bf_ints_get(attrs, "outer");
+    int64_t each =
+        bf_ints_find(attrs, "sample_stride", inner * outer * out->buffer->rows * out->buffer->cols);
+    if (inner < 1 || outer < 1 || inner > out->buffer->samples || outer > out->buffer->samples ||
+        out->buffer->samples % (inner * outer) || out->rows != out->buffer->rows ||
+        out->cols != out->buffer->cols)
+        return wrong(v, "samples are not gathered as a whole", out->buffer->name);
+    int64_t last = bf_ints_find(attrs, "start", 0) +
+                   (inner - 1) * bf_ints_get(attrs, "inner_stride") +
+                   (outer - 1) * bf_ints_get(attrs, "outer_stride") +
+                   (out->buffer->samples / inner / outer - 1) * each +
+                   (out->rows - 1) * bf_ints_get(attrs, "pitch") + out->cols;
+    return last <= in->buffer->samples * in->rows * in->cols ||
+           wrong(v, "elements outside of the operand are copied", in->buffer->name);
+}
+
+static bool check_samples(struct verifier *v) {
+    static const char *const names[] = {"to_first", "to_inner", "to_stride", NULL};
+    const struct bf_operand *in = &v->kernel->inputs.data[0], *out = &v->kernel->outputs.data[0];
+    const struct bf_ints *attrs = &v->kernel->attrs;
+    if (!has_attrs(v, names))
+        return false;
+    int64_t first = bf_ints_get(attrs, "to_first"), inner = bf_ints_get(attrs, "to_inner");
+    int64_t stride = bf_ints_get(attrs, "to_stride");
+    if (first < 0 || inner < 1 || stride < 1 || stride > out->buffer->samples ||
+        first > stride - inner || out->buffer->samples % stride)
+        return wrong(v, "samples are copied outside of the buffer", out->buffer->name);
+    return (in->rows == out->rows && in->cols == out->cols) ||
+           wrong(v, "a copy changes the number of elements", out->buffer->name);
+}
+
 /* A gather has a table; any other copy keeps the number of elements, or gives every sample those
  * of a parameter. */
 static bool check_copy(struct verifier *v) {
@@ -198,6 +240,10 @@ static bool check_copy(struct verifier *v) {
     if (in->buffer->in_dram || out->buffer->in_dram)
         return (in->rows == out->rows && in->cols == out->cols) ||
                wrong(v, "a slice changes its shape", out->buffer->name);
+    if (bf_ints_find(&v->kernel->attrs, "inner", 0))
+        return check_gather(v);
+    if (bf_ints_find(&v->kernel->attrs, "to_stride", 0))
+        return check_samples(v);
     int64_t samples = in->buffer->samples == 1 ? out->buffer->samples : in->buffer->samples;
     return samples * in->rows * in->cols == out->buffer->samples * out->rows * out->cols ||
            in->buffer->samples * in->rows * in->cols ==

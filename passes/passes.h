@@ -2,6 +2,7 @@
  *
  *   net   fold      constants are folded
  *   net   simplify  identities, common subexpressions and dead operators go
+ *   net   axes      operators along an axis before the last two get it among these
  *   net   exponents results of transforms get the power of two with which they are stored
  *   poly  select    operators become kernels; elementwise ones join their producer or consumer
  *   poly  rewrite   values of weights may change the form of a kernel: scaled butterflies
@@ -24,6 +25,7 @@
 
 bool bf_pass_fold(struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_simplify(struct bf_net *net, struct bf_diags *diags);
+bool bf_pass_axes(struct bf_net *net, struct bf_diags *diags);
 bool bf_pass_exponents(struct bf_net *net, struct bf_diags *diags);
 /* Which results of operators must be stored as they are, without an exponent; the caller frees. */
 bool *bf_plain_values(const struct bf_net *net);

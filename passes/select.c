@@ -101,8 +101,8 @@ static struct bf_operand input_operand(struct bf_select *select, const struct bf
 }
 
 /* One plane of a complex network input: a buffer of its own. */
-static struct bf_operand input_plane(struct bf_select *select, const struct bf_value *value,
-                                     int plane) {
+struct bf_operand bf_select_input_plane(struct bf_select *select, const struct bf_value *value,
+                                        int plane) {
     const char *name =
         bf_arena_printf(&select->poly->arena, "%s.%s", value->name, plane ? "im" : "re");
     struct bf_buffer *buffer = bf_poly_find_buffer(select->poly, name);
@@ -131,29 +131,6 @@ static bool unsupported(struct bf_select *select, struct bf_loc loc, const char 
     return bf_diag_error(select->diags, loc, "cannot map this on an array: %s", what);
 }
 
-/* A slice is a view of what it slices, if only the last two axes are cut. */
-static bool slice_operand(struct bf_select *select, const struct bf_op *op,
-                          struct bf_operand *operand) {
-    const struct bf_value *x = bf_op_arg(op, "x");
-    const struct bf_attr *begin = bf_op_attr(op, "begin");
-    if (!bf_select_operand(select, x, operand))
-        return false;
-    unsigned rank = x->type.rank;
-    for (unsigned a = 0; a < rank; a++) {
-        int64_t first = begin->ints.v[a], extent = op->result.type.dims[a];
-        if (a + 1 == rank) {
-            operand->col += first;
-            operand->cols = extent;
-        } else if (a + 2 == rank) {
-            operand->row += first;
-            operand->rows = extent;
-        } else if (extent != x->type.dims[a]) {
-            return unsupported(select, op->loc, "a slice along an axis before the last two");
-        }
-    }
-    return true;
-}
-
 bool bf_select_operand(struct bf_select *select, const struct bf_value *value,
                        struct bf_operand *operand) {
     struct bf_param_view view;
@@ -163,37 +140,18 @@ bool bf_select_operand(struct bf_select *select, const struct bf_value *value,
     }
     struct bf_selected *selected = &select->values[value->index];
     if (selected->re.buffer) {
-        if (selected->im.buffer)
-            return unsupported(select, value->loc, "a complex value read by a real operator");
-        *operand = selected->re;
+        *operand = selected->im.buffer ? bf_select_joined(select, value) : selected->re;
         return true;
     }
     bool ok = true;
     if (bf_value_param_view(value, &view))
         selected->re = param_operand(select, value, &view);
     else if (value->op->kind == BF_OP_SLICE)
-        ok = slice_operand(select, value->op, &selected->re);
+        ok = bf_select_slice(select, value->op, &selected->re);
     else
         ok = unsupported(select, value->loc, bf_op_info(value->op->kind)->name);
     *operand = selected->re;
     return ok;
-}
-
-/* Planes of a complex operand. */
-static bool complex_operand(struct bf_select *select, const struct bf_value *value,
-                            struct bf_operand *re, struct bf_operand *im) {
-    if (!value->op) {
-        *re = input_plane(select, value, 0);
-        *im = input_plane(select, value, 1);
-        return true;
-    }
-    const struct bf_selected *selected = &select->values[value->index];
-    if (!selected->im.buffer)
-        return unsupported(select, value->loc,
-                           "a complex transform of a value that no transform or input supplies");
-    *re = selected->re;
-    *im = selected->im;
-    return true;
 }
 
 /* ---- kernels ---- */
@@ -215,8 +173,8 @@ void bf_select_add_copy(struct bf_select *select, const struct bf_op *op, struct
     *bf_push(&kernel->outputs) = to;
 }
 
-/* The operand copied to a buffer of its own. */
-static bool copy_out(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
+bool bf_select_copy_out(struct bf_select *select, const struct bf_op *op,
+                        struct bf_operand *operand) {
     const struct bf_buffer *from = operand->buffer;
     struct bf_buffer *buffer =
         bf_poly_add_buffer(select->poly,
@@ -226,6 +184,7 @@ static bool copy_out(struct bf_select *select, const struct bf_op *op, struct bf
     buffer->samples = from->samples;
     buffer->rows = operand->rows;
     buffer->cols = operand->cols;
+    buffer->dtype = from->dtype;
     buffer->exponent = from->exponent;
     buffer->loc = op->loc;
     struct bf_operand to = bf_operand_whole(buffer);
@@ -237,43 +196,14 @@ static bool copy_out(struct bf_select *select, const struct bf_op *op, struct bf
 /* Kernels take the rows of a buffer as they are, whole samples: a slice of rows is copied out. */
 bool bf_select_whole(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
     bool whole = operand->row == 0 && operand->rows == operand->buffer->rows;
-    return whole || copy_out(select, op, operand);
+    return whole || bf_select_copy_out(select, op, operand);
 }
 
 /* Lanes along the columns begin at the first one of a buffer. */
 bool bf_select_all(struct bf_select *select, const struct bf_op *op, struct bf_operand *operand) {
     bool all = operand->row == 0 && operand->rows == operand->buffer->rows && operand->col == 0 &&
                operand->cols == operand->buffer->cols;
-    return all || copy_out(select, op, operand);
-}
-
-/* New shape: the same elements, row-major. */
-static bool select_reshape(struct bf_select *select, const struct bf_op *op) {
-    struct bf_operand from;
-    if (!bf_select_operand(select, bf_op_arg(op, "x"), &from))
-        return false;
-    bf_select_add_copy(select, op, from, bf_select_result(select, &op->result));
-    return true;
-}
-
-/* Each part goes to its columns or rows of the result. */
-static bool select_concat(struct bf_select *select, const struct bf_op *op) {
-    unsigned rank = op->result.type.rank;
-    int64_t axis = bf_op_int(op, "axis"), at = 0;
-    if (axis + 2 < (int64_t)rank)
-        return unsupported(select, op->loc, "a concatenation along an axis before the last two");
-    struct bf_operand whole = bf_select_result(select, &op->result);
-    for (unsigned i = 0; i < op->arg_count; i++) {
-        struct bf_operand from, to = whole;
-        if (!bf_select_operand(select, op->args[i], &from))
-            return false;
-        bool columns = axis == (int64_t)rank - 1;
-        *(columns ? &to.col : &to.row) = at;
-        *(columns ? &to.cols : &to.rows) = columns ? from.cols : from.rows;
-        at += columns ? from.cols : from.rows;
-        bf_select_add_copy(select, op, from, to);
-    }
-    return true;
+    return all || bf_select_copy_out(select, op, operand);
 }
 
 static bool select_linear(struct bf_select *select, const struct bf_op *op) {
@@ -370,33 +300,15 @@ static bool select_fft(struct bf_select *select, const struct bf_op *op) {
     struct bf_operand re, im;
     enum bf_lane_axis lanes = BF_LANES_ROWS;
     if (!axis_lanes(select, op, bf_op_int(op, "axis"), z->type.rank, &lanes) ||
-        !complex_operand(select, z, &re, &im))
+        !bf_select_planes(select, z, &re, &im))
         return false;
     if (z->type.dims[bf_op_int(op, "axis")] == 1) {
-        select->values[op->result.index] = (struct bf_selected){re, im};
+        select->values[op->result.index] = (struct bf_selected){.re = re, .im = im};
         return true;
     }
     complex_result(select, &op->result);
     const struct bf_selected *y = &select->values[op->result.index];
     bf_build_fft(&build, lanes, &re, &im, &y->re, &y->im, bf_op_bool(op, "inverse"));
-    return true;
-}
-
-static bool select_attention(struct bf_select *select, const struct bf_op *op) {
-    struct bf_build build = bf_select_build(select, op);
-    struct bf_operand q, k, v, mask;
-    const struct bf_value *mask_value = bf_op_arg(op, "mask");
-    if (!bf_select_operand(select, bf_op_arg(op, "q"), &q) ||
-        !bf_select_operand(select, bf_op_arg(op, "k"), &k) ||
-        !bf_select_operand(select, bf_op_arg(op, "v"), &v) ||
-        (mask_value && !bf_select_operand(select, mask_value, &mask)) ||
-        !bf_select_whole(select, op, &q) || !bf_select_whole(select, op, &k) ||
-        !bf_select_whole(select, op, &v))
-        return false;
-    struct bf_operand y = bf_select_result(select, &op->result);
-    bf_build_attention(&build, q, k, v, mask_value ? &mask : NULL, y, bf_op_int(op, "heads"),
-                       bf_op_int(op, "kv_heads"), bf_op_bool(op, "causal"),
-                       bf_op_int(op, "window"));
     return true;
 }
 
@@ -444,15 +356,15 @@ static bool select_op(struct bf_select *select, const struct bf_op *op) {
     case BF_OP_FFT:
         return select_fft(select, op);
     case BF_OP_ATTENTION:
-        return select_attention(select, op);
+        return bf_select_attention(select, op);
     case BF_OP_ROPE:
         return bf_select_rope(select, op);
     case BF_OP_EMBEDDING:
         return select_embedding(select, op);
     case BF_OP_RESHAPE:
-        return select_reshape(select, op);
+        return bf_select_reshape(select, op);
     case BF_OP_CONCAT:
-        return select_concat(select, op);
+        return bf_select_concat(select, op);
     default:
         return bf_select_rows(select, op);
     }

@@ -24,9 +24,10 @@ struct rows {
     struct bf_kernel_param params[MOST_INPUTS];
     struct bf_step steps[MOST_STEPS];
     int input_count, param_count, step_count;
-    int mask;        /* input that masks the axis worked along and lies across it; -1 */
-    int64_t samples; /* of the kernel */
-    bool unpacked;   /* some operand is one row of samples with several */
+    int mask;                   /* input that masks the axis worked along and lies across it; -1 */
+    const struct bf_type *type; /* of what is computed, or reduced */
+    int64_t samples;            /* of the kernel */
+    bool unpacked;              /* some operand is one row of samples with several */
     bool ok;
 };
 
@@ -189,7 +190,7 @@ static int add_input(struct rows *rows, struct bf_operand operand) {
     if (operand.buffer->dtype == BF_I32)
         unsupported(rows, "arithmetic on integers");
     if (operand.buffer->samples != 1 && operand.buffer->samples != rows->samples)
-        unsupported(rows, "broadcasting along an axis before the last two");
+        unsupported(rows, "samples of two numbers");
     if (rows->input_count == MOST_INPUTS) {
         unsupported(rows, "an expression of more than 8 operands");
         return 0;
@@ -219,6 +220,24 @@ static bool is_vector(const struct bf_param_view *view) {
     return view->rank > 0;
 }
 
+/* An operand as the kernel can read it. Leading axes that broadcast are repeated where samples
+ * would not correspond; what does not begin at a tile of the widest array is copied. */
+static struct bf_operand adapted(struct rows *rows, const struct bf_value *value,
+                                 struct bf_operand operand) {
+    enum { WIDEST = 32 };
+    const struct bf_type *type = rows->type;
+    bool single = type->rank < 2 || type->dims[type->rank - 2] == 1;
+    if (operand.buffer->samples != 1 && operand.buffer->samples != rows->samples)
+        return bf_select_spread(rows->select, rows->op, value, operand, type);
+    bool columns = rows->lanes == BF_LANES_COLS;
+    bool vector = operand.rows == 1 && (!single || operand.buffer->samples < rows->samples);
+    bool aligned = (operand.rows == 1 || operand.row % WIDEST == 0) &&
+                   ((!columns && !vector) || operand.col % WIDEST == 0);
+    if (!aligned)
+        bf_select_copy_out(rows->select, rows->op, &operand);
+    return operand;
+}
+
 static struct bf_expr *leaf(struct rows *rows, const struct bf_value *value) {
     struct bf_param_view view;
     struct bf_operand operand;
@@ -230,6 +249,7 @@ static struct bf_expr *leaf(struct rows *rows, const struct bf_value *value) {
         rows->ok = false;
         return number(rows, 0);
     }
+    operand = adapted(rows, value, operand);
     if (operand.rows == 1 && operand.buffer->rows > 1)
         rows->unpacked = true;
     struct bf_expr *arg = indexed(rows, BF_EXPR_ARG, add_input(rows, operand));
@@ -292,7 +312,7 @@ static struct bf_expr *mask_of(struct rows *rows) {
     struct bf_operand operand;
     if (!mask || !bf_select_operand(rows->select, mask, &operand))
         return NULL;
-    int index = add_input(rows, operand);
+    int index = add_input(rows, adapted(rows, mask, operand));
     if (rows->lanes == BF_LANES_COLS)
         rows->mask = index;
     return indexed(rows, BF_EXPR_ARG, index);
@@ -472,6 +492,7 @@ bool bf_select_rows(struct bf_select *select, const struct bf_op *op) {
     if (class == BF_CLASS_REDUCTION || op->kind == BF_OP_SOFTMAX)
         axis = bf_op_int(op, "axis");
     rows.samples = samples_of(select, type);
+    rows.type = type;
     if (!choose_lanes(&rows, type, axis))
         return false;
     add_steps(&rows, type, axis);
@@ -481,6 +502,7 @@ bool bf_select_rows(struct bf_select *select, const struct bf_op *op) {
                              .op = op,
                              .lanes = BF_LANES_COLS,
                              .mask = -1,
+                             .type = type,
                              .samples = rows.samples,
                              .ok = true};
         add_steps(&rows, type, axis);
@@ -501,6 +523,7 @@ bool bf_select_copy(struct bf_select *select, const struct bf_output *output) {
     struct rows rows = {.select = select,
                         .op = value->op ? value->op : &stand_in,
                         .mask = -1,
+                        .type = &value->type,
                         .samples = samples_of(select, &value->type),
                         .ok = true};
     struct bf_build build = {select->poly, "output", output->loc};

@@ -1,6 +1,6 @@
 /* pipeline.c - the passes in order, and which of them run.
  *
- *     source --> net: fold simplify exponents --> poly: select rewrite -->
+ *     source --> net: fold simplify axes exponents --> poly: select rewrite -->
  *     map: divide tile partition stream place schedule verify --> program: encode
  *
  * A net text enters at the first pass (running the net passes again changes nothing), a poly text
@@ -25,6 +25,9 @@ static bool run_fold(struct bf_compilation *c) {
 }
 static bool run_simplify(struct bf_compilation *c) {
     return bf_pass_simplify(c->net, c->diags);
+}
+static bool run_axes(struct bf_compilation *c) {
+    return bf_pass_axes(c->net, c->diags);
 }
 static bool run_exponents(struct bf_compilation *c) {
     return bf_calibrate(c) && bf_pass_exponents(c->net, c->diags);
@@ -144,6 +147,9 @@ static const struct pass {
     {{"simplify", "identities, common subexpressions and dead operators go", "net", true},
      BF_LEVEL_NET,
      run_simplify},
+    {{"axes", "operators along an axis before the last two get it among these", "net", false},
+     BF_LEVEL_NET,
+     run_axes},
     {{"exponents", "results of transforms get the power of two they are stored with", "net", false},
      BF_LEVEL_NET,
      run_exponents},

@@ -214,6 +214,8 @@ static void load_permuted(struct sequence *s, const struct bf_plan *plan, uint64
     const struct bf_buffer *to = plan->outputs.data[0].buffer;
     const struct bf_place_of_buffer *place = &s->map->places[to->index];
     int64_t inner = bf_ints_get(attrs, "inner"), outer = bf_ints_get(attrs, "outer");
+    int64_t each = bf_ints_find(attrs, "sample_stride", inner * outer * to->rows * to->cols);
+    dram += 2 * (uint64_t)bf_ints_find(attrs, "start", 0);
     struct bf_dma dma = {.kind = BF_DMA_LOAD,
                          .pad = place->pitch > 1,
                          .pitch = 2 * bf_ints_get(attrs, "pitch"),
@@ -224,9 +226,30 @@ static void load_permuted(struct sequence *s, const struct bf_plan *plan, uint64
     for (int64_t i = 0; i < to->samples; i++) {
         int64_t at = i % inner * bf_ints_get(attrs, "inner_stride") +
                      i / inner % outer * bf_ints_get(attrs, "outer_stride") +
-                     i / inner / outer * (inner * outer * to->rows * to->cols);
+                     i / inner / outer * each;
         dma.dram = dram + 2 * (uint64_t)at;
         dma.row = (uint32_t)(i * place->pitch);
+        push_dma(s, &dma);
+    }
+}
+
+/* Packed samples to some of those of a buffer: `to_inner` of them in every `to_stride`. Fewer than
+ * there is room for are repeated. */
+static void load_samples(struct sequence *s, const struct bf_plan *plan, uint64_t dram) {
+    const struct bf_ints *attrs = &plan->kernel->attrs;
+    const struct bf_operand *from = &plan->inputs.data[0], *to = &plan->outputs.data[0];
+    const struct bf_place_of_buffer *place = &s->map->places[to->buffer->index];
+    int64_t inner = bf_ints_get(attrs, "to_inner"), stride = bf_ints_get(attrs, "to_stride");
+    struct bf_dma dma = {.kind = BF_DMA_LOAD,
+                         .pitch = 2 * to->cols,
+                         .rows = (uint32_t)to->rows,
+                         .cols = (uint32_t)to->cols,
+                         .spm = (uint32_t)place->spm,
+                         .width = (uint32_t)place->width};
+    for (int64_t i = 0; i < to->buffer->samples / stride * inner; i++) {
+        int64_t sample = bf_ints_get(attrs, "to_first") + i / inner * stride + i % inner;
+        dma.row = (uint32_t)(sample * place->pitch);
+        dma.dram = dram + 2 * (uint64_t)(i % from->buffer->samples * to->rows * to->cols);
         push_dma(s, &dma);
     }
 }
@@ -279,8 +302,12 @@ static void copy(struct sequence *s, const struct bf_plan *plan) {
     const struct bf_operand *from = &plan->inputs.data[0], *to = &plan->outputs.data[0];
     move_operand(s, from, BF_DMA_STORE, dram, false);
     wait_jobs(s);
-    if (bf_ints_find(&plan->kernel->attrs, "pitch", 0)) {
+    if (bf_ints_find(&plan->kernel->attrs, "inner", 0)) {
         load_permuted(s, plan, dram);
+        return;
+    }
+    if (bf_ints_find(&plan->kernel->attrs, "to_stride", 0)) {
+        load_samples(s, plan, dram);
         return;
     }
     move_operand(s, to, BF_DMA_LOAD, dram,

@@ -31,7 +31,7 @@ static inline bool compile_net(struct compiled *c, struct bf_net *net,
     net->header.batch = batch;
     c->weights = bf_weights_random(net, seed);
     if (!bf_pass_fold(net, &c->diags) || !bf_pass_simplify(net, &c->diags) ||
-        !bf_pass_exponents(net, &c->diags))
+        !bf_pass_axes(net, &c->diags) || !bf_pass_exponents(net, &c->diags))
         return false;
     struct bf_poly *poly = bf_pass_select(net, &c->diags);
     if (!poly || !bf_pass_slice(poly, machine, &c->diags) || !bf_poly_verify(poly, &c->diags)) {

@@ -341,8 +341,6 @@ static void what_does_not_fit_is_refused(void **state) {
     m = machine_of(16);
     s.columns = 300;
     refused(&s, &m, "words of weight RAM, half of it has 64");
-    s = (struct shape){1, 16, 2, 2, 16, 2, NONE, false, 0, 1, 1};
-    refused(&s, &m, "a batch of samples with a single query or key");
 }
 
 int main(void) {
