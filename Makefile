@@ -153,6 +153,10 @@ check-reference: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/reference/check.py
 check-networks: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/networks/check.py $(NETWORKS)
+# Objects for other processors, run by qemu; wants qemu-user, gcc-aarch64-linux-gnu and
+# libc6-dev-arm64-cross.
+check-host-targets: all $(VENV)/ready
+	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/host/check_targets.py
 # gcc's and clang's bfcc make the same files.
 check-bytes: all
 	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
@@ -227,7 +231,7 @@ clean:
 	rm -rf build build-*
 
 .PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
-        check-lit check-python check-includes check-reference check-networks check-bytes \
+        check-lit check-python check-includes check-reference check-networks check-bytes check-host-targets \
         fuzz-networks fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -29,7 +29,8 @@ struct bf_build_module {
     } chains;
 };
 
-/* A function with an entry block, where the builder then is. External: seen outside the module. */
+/* A function with an entry block, where the builder then is. External: seen outside the module. One
+ * of no place (line 0) has no lines for debuggers. */
 LLVMValueRef bf_build_function(struct bf_build_module *b, const char *name, LLVMTypeRef type,
                                bool external, struct bf_loc loc);
 /* Later instructions belong to this place of the source. */

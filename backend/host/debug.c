@@ -35,6 +35,8 @@ void bf_debug_begin(struct bf_build_module *b) {
 
 void bf_debug_function(struct bf_build_module *b, LLVMValueRef function, const char *name,
                        struct bf_loc loc) {
+    if (!loc.line)
+        return;
     LLVMMetadataRef file = file_of(b, loc.file);
     LLVMMetadataRef scope = LLVMDIBuilderCreateFunction(b->debug, file, name, strlen(name), name,
                                                         strlen(name), file, loc.line, b->subroutine,
@@ -45,6 +47,10 @@ void bf_debug_function(struct bf_build_module *b, LLVMValueRef function, const c
 /* A place in another file than the function's needs a scope of that file. */
 void bf_build_place(struct bf_build_module *b, LLVMValueRef function, struct bf_loc loc) {
     LLVMMetadataRef scope = LLVMGetSubprogram(function), file = file_of(b, loc.file);
+    if (!scope) {
+        LLVMSetCurrentDebugLocation2(b->ll.builder, NULL);
+        return;
+    }
     if (LLVMDIScopeGetFile(scope) != file)
         scope = LLVMDIBuilderCreateLexicalBlockFile(b->debug, scope, file, 0);
     LLVMSetCurrentDebugLocation2(

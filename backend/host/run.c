@@ -20,6 +20,11 @@ static void store(struct bf_ll *ll, LLVMValueRef value, LLVMValueRef base, int64
     LLVMBuildStore(ll->builder, value, bf_ll_at_byte(ll, base, bf_ll_int(ll, offset)));
 }
 
+/* The place of the first kernel. */
+static struct bf_loc start_of(const struct bf_build_module *b) {
+    return b->plan->functions.count ? b->plan->functions.data[0]->loc : (struct bf_loc){0};
+}
+
 /* ---- sharing out the units of a call ---- */
 
 /* void task(argument, worker, index): piece `index` of the units. */
@@ -234,9 +239,8 @@ static void build_run_on(struct bf_build_module *b) {
     LLVMTypeRef types[] = {ll->ptr, ll->ptr, ll->ptr, ll->ptr};
     const struct bf_host_plan *plan = b->plan;
     struct run r = {.b = b, .ll = ll};
-    struct bf_loc loc = plan->calls.count ? plan->calls.data[0].function->loc : (struct bf_loc){0};
     r.self = bf_build_function(b, bf_arena_printf(&b->arena, "%s_run_on", b->name),
-                               LLVMFunctionType(ll->i32, types, 4, false), true, loc);
+                               LLVMFunctionType(ll->i32, types, 4, false), true, start_of(b));
     r.workspace = LLVMGetParam(r.self, 2);
     r.executor = LLVMGetParam(r.self, 3);
     r.ports = bf_arena_alloc(&b->arena, (plan->poly->tensors.count + 1) * sizeof *r.ports);

@@ -4,6 +4,7 @@
 # the build with the flags that linking with its libraries needs. Folders named Inputs hold files that
 # tests share.
 import os
+import shutil
 import sys
 
 import lit.formats
@@ -24,6 +25,8 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "CC"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 config.environment["NO_COLOR"] = "1"
+if shutil.which("gdb"):
+    config.available_features.add("gdb")
 
 config.substitutions += [("%{build}", build), ("%{top}", top), ("%{python}", sys.executable),
                          ("%{cc}", os.environ.get("BF_CC", "gcc"))]
