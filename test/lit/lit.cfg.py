@@ -1,8 +1,8 @@
 # How lit runs the tests of this folder. A test is a file with RUN: lines; bfcc, bfrun, bfas and
 # bfdis come from the build folder, FileCheck and not from LLVM. %{build} and %{top} are the build
 # folder and the checkout, %{python} is a Python with numpy and safetensors, %{cc} the C compiler of
-# the build with the flags that linking with its libraries needs. Folders named Inputs hold files that
-# tests share.
+# the build with the flags that linking with its libraries needs, %{march} a CPU for host code that
+# valgrind knows. Folders named Inputs hold files that tests share.
 import os
 import shutil
 import sys
@@ -29,4 +29,5 @@ if shutil.which("gdb"):
     config.available_features.add("gdb")
 
 config.substitutions += [("%{build}", build), ("%{top}", top), ("%{python}", sys.executable),
-                         ("%{cc}", os.environ.get("BF_CC", "gcc"))]
+                         ("%{cc}", os.environ.get("BF_CC", "gcc")),
+                         ("%{march}", "x86-64-v3" if os.uname().machine == "x86_64" else "native")]
