@@ -135,6 +135,10 @@ deps:
 $(VENV)/ready: test/requirements.txt
 	$(call say,venv) python3 -m venv $(VENV) && $(VENV)/bin/pip install -q -r $< && touch $@
 
+define newline
+
+
+endef
 again = +@$(MAKE) --no-print-directory
 run   = @BF_CC='$(CC) $(SANITIZE)' $(VENV)/bin/python test/check.py $(BUILD)
 check: deps
@@ -200,29 +204,60 @@ lint: check-includes
 
 # ---- installing ----
 
-MAN := $(wildcard docs/man/*.1)
-INSTALLED = $(PROGRAMS:$(BUILD)/%=bin/%) lib/libbfrt.a lib/libbfrt.so.0 lib/libbfrt.so lib/libbfhost.so \
-            include/bfrt.h lib/pkgconfig/bfrt.pc share/bfcc/bfcc.mk \
-            lib/libbfpool.a include/bfpool.h lib/pkgconfig/bfpool.pc \
-            $(MAN:docs/man/%=share/man/man1/%)
+# What is installed can be moved as a whole: programs find libbfhost beside themselves, and the
+# pkg-config files say where they are by their own place.
+MAN      := $(patsubst docs/man/%.scd,$(BUILD)/man/%,$(wildcard docs/man/*.scd))
+COMMANDS := $(notdir $(PROGRAMS))
+SHARED   := libbfrt.so.$(VERSION)
+GENERATED = $(BUILD)/share/bfcc.pc $(BUILD)/share/bfrt.pc $(BUILD)/share/bfpool.pc \
+            $(BUILD)/share/bfly.vim
+# folder: files, as they are called there
+IN_bin                    = $(PROGRAMS)
+IN_lib                    = $(BUILD)/libbfrt.a $(BUILD)/libbfpool.a $(BUILD)/libbfhost.so
+IN_include                = runtime/bfrt.h runtime/pool/bfpool.h
+IN_lib/pkgconfig          = $(filter %.pc,$(GENERATED))
+IN_share/bfcc             = frontend/driver/bfcc.mk
+IN_share/bfcc/arch        = $(EMBED_ir)
+IN_share/bfcc/library     = $(EMBED_frontend)
+IN_share/man/man1         = $(filter %.1,$(MAN))
+IN_share/man/man5         = $(filter %.5,$(MAN))
+IN_share/vim/vimfiles/syntax   = $(BUILD)/share/bfly.vim
+IN_share/vim/vimfiles/ftdetect = share/vim/ftdetect/bfly.vim
+FOLDERS = bin lib include lib/pkgconfig share/bfcc share/bfcc/arch share/bfcc/library share/man/man1 \
+          share/man/man5 share/vim/vimfiles/syntax share/vim/vimfiles/ftdetect
+COMPLETIONS = share/bash-completion/completions
+INSTALLED = $(foreach f,$(FOLDERS),$(addprefix $f/,$(notdir $(IN_$f)))) \
+            lib/$(SHARED) lib/libbfrt.so.0 lib/libbfrt.so $(COMMANDS:%=$(COMPLETIONS)/%)
 TO = $(DESTDIR)$(PREFIX)
 
-install: all
-	install -d $(addprefix $(TO)/,bin lib/pkgconfig include share/bfcc share/man/man1)
+$(BUILD)/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	$(call say,scdoc) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct -- $< 2>/dev/null | grep . || echo 0) \
+	                  scdoc < $< > $@
+$(BUILD)/share/%.pc: $$(wildcard share/%.pc.in runtime/%.pc.in runtime/pool/%.pc.in) Makefile
+	@mkdir -p $(@D)
+	$(call say,sed) sed 's|@VERSION@|$(VERSION)|' $< > $@
+$(BUILD)/share/bfly.vim: share/vim/syntax/bfly.vim ir/net_ops.def
+	@mkdir -p $(@D)
+	$(call say,sed) sed "s/@OPERATORS@/$$(sed -n 's/^BF_OP([A-Z_0-9]*, *\([a-z_0-9]*\),.*/\1/p' \
+	                ir/net_ops.def | tr '\n' ' ')/" $< > $@
+
+# share/bfcc/folders remembers which folders were not there before, for uninstall.
+install: all $(MAN) $(GENERATED)
+	@mkdir -p $(TO)
+	@folders=$$(LC_ALL=C mkdir -pv $(addprefix $(TO)/,$(FOLDERS) $(COMPLETIONS)) | \
+	    sed -n "s|.*'$(TO)/\(.*\)'$$|\1|p"); echo "$$folders" >> $(TO)/share/bfcc/folders
 	install $(PROGRAMS) $(TO)/bin
-	install -m 644 $(BUILD)/libbfrt.a $(BUILD)/libbfpool.a $(TO)/lib
-	install $(BUILD)/libbfrt.so $(TO)/lib/libbfrt.so.0
+	install $(BUILD)/libbfrt.so $(TO)/lib/$(SHARED)
+	ln -sf $(SHARED) $(TO)/lib/libbfrt.so.0
 	ln -sf libbfrt.so.0 $(TO)/lib/libbfrt.so
-	install $(BUILD)/libbfhost.so $(TO)/lib
-	install -m 644 runtime/bfrt.h runtime/pool/bfpool.h $(TO)/include
-	for name in bfrt pool/bfpool; do \
-	    sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' runtime/$$name.pc.in \
-	        > $(TO)/lib/pkgconfig/$${name##*/}.pc; done
-	install -m 644 frontend/driver/bfcc.mk $(TO)/share/bfcc
-	$(if $(MAN),install -m 644 $(MAN) $(TO)/share/man/man1)
+	$(foreach f,$(filter-out bin,$(FOLDERS)),install -m 644 $(IN_$f) $(TO)/$f$(newline))
+	install -m 644 share/completion.bash $(TO)/$(COMPLETIONS)/bfcc
+	for name in $(filter-out bfcc,$(COMMANDS)); do ln -sf bfcc $(TO)/$(COMPLETIONS)/$$name; done
 uninstall:
 	rm -f $(addprefix $(TO)/,$(INSTALLED))
-	-rmdir $(TO)/share/bfcc
+	@cd $(TO) && folders=$$(sort -r share/bfcc/folders) && rm share/bfcc/folders && \
+	for folder in $$folders; do rmdir $$folder 2>/dev/null || :; done
 
 dist: | $(BUILD)/files
 	git archive --prefix=bfcc-$(VERSION)/ -o $(BUILD)/bfcc-$(VERSION).tar.gz HEAD

@@ -90,9 +90,35 @@ static bool is_known(struct loader *loader, const char *key, struct ast_span spa
     return known;
 }
 
+/* A file of BFCC_PATH stands for a shipped one of its name, or is one more; texts call it by that
+ * name, as where it lies is no matter of theirs. */
+static bool include_from_path(struct loader *loader, const struct ast_include *include,
+                              unsigned depth) {
+    struct bf_text found = {0};
+    struct bf_error error = {0};
+    struct bf_arena *arena = &loader->sema->arena;
+    if (!bf_search_path(include->path, &found))
+        return false;
+    const char *key = normal_path(arena, found.data);
+    const char *name = bf_arena_printf(arena, "<%s>", include->path);
+    bf_text_free(&found);
+    if (is_known(loader, key, include->span))
+        return true;
+    size_t size;
+    char *text = bf_read_file(key, &size, &error);
+    if (text)
+        load_file(loader, key, name, text, size, depth);
+    else
+        fe_error(&loader->sema->report, include->span, "%s", error.text);
+    loader->failed |= !text;
+    return true;
+}
+
 static void include_shipped(struct loader *loader, const struct ast_include *include,
                             unsigned depth) {
     const char *best = NULL;
+    if (include_from_path(loader, include, depth))
+        return;
     for (size_t i = 0; i < bf_library_file_count; i++) {
         const struct bf_library_file *file = &bf_library_files[i];
         if (strcmp(file->name, include->path)) {

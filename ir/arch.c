@@ -168,23 +168,40 @@ static const char *suggest(const char *name) {
     return best;
 }
 
-bool bf_arch_load(const char *arch, struct bf_machine *machine, struct bf_error *error) {
+static bool load_file(const char *path, struct bf_machine *machine, struct bf_text *found,
+                      struct bf_error *error) {
+    size_t size;
+    char *text = bf_read_file(path, &size, error);
+    if (!text)
+        return false;
+    if (found)
+        bf_text_add(found, path);
+    bool ok = bf_arch_parse(path, text, size, machine, error);
+    free(text);
+    return ok;
+}
+
+bool bf_arch_load(const char *arch, struct bf_machine *machine, struct bf_text *path,
+                  struct bf_error *error) {
+    if (strpbrk(arch, "/."))
+        return load_file(arch, machine, path, error);
+    struct bf_text name = {0}, file = {0};
+    bf_text_printf(&name, "%s.arch", arch);
+    bool ok, found = bf_search_path(name.data, &file);
+    if (found)
+        ok = load_file(file.data, machine, path, error);
+    bf_text_free(&name);
+    bf_text_free(&file);
+    if (found)
+        return ok;
     for (size_t i = 0; i < bf_arch_file_count; i++)
         if (!strcmp(arch, bf_arch_files[i].name))
             return bf_arch_parse(arch, bf_arch_files[i].text, strlen(bf_arch_files[i].text),
                                  machine, error);
-    if (!strchr(arch, '/') && !strchr(arch, '.')) {
-        const char *near = suggest(arch);
-        return bf_fail(error, BF_ERROR_INPUT, "unknown machine '%s'%s%s%s", arch,
-                       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    }
-    size_t size;
-    char *text = bf_read_file(arch, &size, error);
-    if (!text)
-        return false;
-    bool ok = bf_arch_parse(arch, text, size, machine, error);
-    free(text);
-    return ok;
+    const char *near = suggest(arch);
+    return bf_fail(error, BF_ERROR_INPUT, "unknown machine '%s'%s%s%s", arch,
+                   near ? "; did you mean '" : "; bfcc -list-arch lists them", near ? near : "",
+                   near ? "'?" : "");
 }
 
 /* ---- printing ---- */

@@ -12,9 +12,11 @@ struct bf_arch_file {
 extern const struct bf_arch_file bf_arch_files[];
 extern const size_t bf_arch_file_count;
 
-/* `arch` is the name of a shipped description ("mlx-full") or a path. Errors name file, line and
- * key; an unknown name gets a suggestion. */
-bool bf_arch_load(const char *arch, struct bf_machine *machine, struct bf_error *error);
+/* `arch` is a path or a name ("mlx-full"): NAME.arch in a folder of BFCC_PATH, else a shipped
+ * description. Adds the path of the file that was read to `path` unless that is NULL; nothing for a
+ * shipped one. Errors name file, line and key; an unknown name gets a suggestion. */
+bool bf_arch_load(const char *arch, struct bf_machine *machine, struct bf_text *path,
+                  struct bf_error *error);
 /* The same from text; `file` is for messages. */
 bool bf_arch_parse(const char *file, const char *text, size_t size, struct bf_machine *machine,
                    struct bf_error *error);

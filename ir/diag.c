@@ -98,13 +98,22 @@ static bool admit(struct bf_diags *diags, enum bf_severity severity) {
     return true;
 }
 
-static void report(struct bf_diags *diags, enum bf_severity severity, struct bf_loc loc,
-                   unsigned length, unsigned caret, const char *format, va_list args) {
-    bool promoted = severity == BF_WARNING && diags->warnings_as_errors;
-    if (promoted)
-        severity = BF_ERROR;
-    if (!admit(diags, severity))
-        return;
+/* Whether it says the same as the one before: the kernels that one operator became, for example,
+ * may all be refused for one reason. Notes of a repetition are repetitions, too. */
+static bool repeats(struct bf_diags *diags, enum bf_severity severity, struct bf_loc loc,
+                    const struct bf_text *message) {
+    if (severity == BF_NOTE)
+        return diags->repeated;
+    uint64_t place[] = {(uint64_t)severity, loc.file, loc.line, loc.column};
+    uint64_t hash = bf_hash(BF_HASH_START, place, sizeof place);
+    hash = bf_hash(hash, message->data, message->length);
+    diags->repeated = hash == diags->last;
+    diags->last = hash;
+    return diags->repeated;
+}
+
+static void print(struct bf_diags *diags, enum bf_severity severity, bool promoted,
+                  struct bf_loc loc, unsigned length, unsigned caret, const char *message) {
     const struct bf_source *source = source_of(diags, loc);
     fputs(style(diags, BOLD), diags->out);
     if (source)
@@ -115,14 +124,25 @@ static void report(struct bf_diags *diags, enum bf_severity severity, struct bf_
             severity_names[severity], style(diags, PLAIN));
     if (severity != BF_NOTE)
         fputs(style(diags, BOLD), diags->out);
-    vfprintf(diags->out, format, args);
-    fprintf(diags->out, "%s%s\n", promoted ? " [-Werror]" : "", style(diags, PLAIN));
+    fprintf(diags->out, "%s%s%s\n", message, promoted ? " [-Werror]" : "", style(diags, PLAIN));
 
     const char *line;
     size_t line_length;
     if (source && loc.column && find_line(source, loc.line, &line, &line_length))
         print_snippet(diags, line, line_length, loc.line, loc.column - 1, length,
                       loc.column - 1 + caret);
+}
+
+static void report(struct bf_diags *diags, enum bf_severity severity, struct bf_loc loc,
+                   unsigned length, unsigned caret, const char *format, va_list args) {
+    bool promoted = severity == BF_WARNING && diags->warnings_as_errors;
+    if (promoted)
+        severity = BF_ERROR;
+    struct bf_text message = {0};
+    bf_text_vprintf(&message, format, args);
+    if (!repeats(diags, severity, loc, &message) && admit(diags, severity))
+        print(diags, severity, promoted, loc, length, caret, message.data);
+    bf_text_free(&message);
 }
 
 void bf_diag(struct bf_diags *diags, enum bf_severity severity, struct bf_loc loc, unsigned length,

@@ -44,7 +44,9 @@ struct bf_diags {
     bool warnings_as_errors;
     unsigned error_limit; /* 20; 0 means no limit */
     unsigned errors, warnings;
-    bool stopped; /* error_limit was reached */
+    bool stopped;  /* error_limit was reached */
+    uint64_t last; /* hash of the last error or warning, so that it is not said twice in a row */
+    bool repeated;
 };
 
 /* Prints "FILE:LINE:COL: SEVERITY: message", the source line and a caret line when the source text

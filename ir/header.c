@@ -103,6 +103,10 @@ void bf_text_add_double(struct bf_text *text, double value) {
 static const char *const levels[] = {"net", "poly", "map", "asm"};
 
 const char *bf_header_level(const char *text, size_t size) {
+    for (const char *end; size && *text == ';' && (end = memchr(text, '\n', size));) {
+        size -= (size_t)(end + 1 - text);
+        text = end + 1;
+    }
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         size_t length = strlen(levels[i]);
         if (size > 5 + length && !memcmp(text, "bfcc ", 5) &&
@@ -152,7 +156,7 @@ bool bf_reader_at_end(struct bf_reader *reader) {
 
 bool bf_reader_at_line_end(struct bf_reader *reader) {
     bf_reader_blanks(reader);
-    return reader->at >= reader->end || *reader->at == '\n' ||
+    return reader->at >= reader->end || *reader->at == '\n' || *reader->at == ';' ||
            (*reader->at == '\r' && reader->at + 1 < reader->end && reader->at[1] == '\n');
 }
 
@@ -338,6 +342,8 @@ static bool parse_files(struct bf_reader *reader, struct bf_header *header) {
 
 bool bf_header_parse(struct bf_reader *reader, const char *level, struct bf_header *header) {
     bf_header_init(header);
+    if (bf_reader_at_line_end(reader))
+        bf_reader_next_line(reader); /* comments stand above */
     int64_t version = 0, opt = 0, resident = 0;
     if (!bf_reader_expect(reader, "bfcc") || !bf_reader_expect(reader, level) ||
         !bf_reader_int(reader, &version))

@@ -4,6 +4,7 @@
  *     file 0 "digits.bfly"
  *     file 1 "transformer.bfly"
  *
+ * Comments go from a ';' to the end of the line, and may stand above the header.
  * The reader recognises the level by the second word. `loc(file, line, column)` attributes in the
  * text refer to the file table.
  */

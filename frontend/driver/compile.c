@@ -68,8 +68,10 @@ static bool read_input(struct bf_compilation *c) {
                       c->options->input);
     else
         ok = read_source(c, text, size);
-    bf_crash_keep_input(NULL, 0);
-    free(text);
+    if (strcmp(c->options->input, "-"))
+        free(text);
+    else
+        c->standard_input = text;
     return ok;
 }
 
@@ -92,7 +94,7 @@ static bool load_machine(struct bf_compilation *c) {
         c->machine = c->program->machine;
     else if (!option && c->map)
         c->machine = c->map->machine;
-    else if (!bf_arch_load(option ? option : header->arch, &c->machine, &error)) {
+    else if (!bf_arch_load(option ? option : header->arch, &c->machine, &c->arch_path, &error)) {
         bf_diag_error(c->diags, nowhere, "%s", error.text);
         if (!option && c->level != BF_LEVEL_SOURCE)
             bf_diag_note(c->diags, nowhere,
@@ -272,6 +274,8 @@ void bf_compilation_free(struct bf_compilation *c) {
     bf_weights_free(c->weights);
     bf_checkpoint_free(&c->checkpoint);
     free(c->net_text);
+    free(c->standard_input);
+    bf_text_free(&c->arch_path);
     free(c->net_weights);
     bf_frontend_files_free(&c->files);
 }

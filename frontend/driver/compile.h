@@ -20,7 +20,9 @@ struct bf_compilation {
     const struct bf_options *options;
     struct bf_diags *diags;
     struct bf_machine machine;
+    struct bf_text arch_path;        /* the file of -arch, empty: a shipped one */
     struct bf_frontend_files files;  /* for -MD */
+    char *standard_input;            /* what it held, if a source came from there */
     struct bf_weights *weights;      /* NULL: none given */
     struct bf_checkpoint checkpoint; /* what the weights point into */
     enum bf_level level;             /* of what was read */

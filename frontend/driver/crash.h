@@ -1,5 +1,6 @@
 /* crash.h - what bfcc leaves behind when it is bfcc that is wrong: a folder bfcc-crash-NNNNNN with
- * the command line and a copy of every input, so that somebody else can see the same thing.
+ * a copy of every input, below `files` in folders like those they came from, and `run.sh`, which
+ * runs the same command on them, so that somebody else can see the same thing.
  */
 #ifndef BF_DRIVER_CRASH_H
 #define BF_DRIVER_CRASH_H

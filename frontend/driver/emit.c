@@ -70,14 +70,13 @@ static void add_make_name(struct bf_text *text, const char *name) {
     }
 }
 
-/* The output depends on the sources and the weight files, shards of an index too; each also gets an
- * empty rule, so that a file that is gone is no error. */
+/* The output depends on the sources, the machine's description and the weight files, shards of an
+ * index too; with -MP each also gets an empty rule, so that a file that is gone is no error. */
 static bool write_dependencies(struct bf_compilation *c, const char *output) {
     const struct bf_options *o = c->options;
     struct bf_text text = {0}, path = {0}, rules = {0};
     add_make_name(&text, output);
     bf_text_add(&text, ":");
-    bool described = o->arch && strpbrk(o->arch, "/."); /* a file, not a shipped description */
     const struct bf_strings *weights = &c->checkpoint.paths, *samples = &o->calibrate;
     struct bf_strings names = {0};
     for (size_t i = 0; i < c->files.paths.count; i++)
@@ -86,12 +85,14 @@ static bool write_dependencies(struct bf_compilation *c, const char *output) {
         *bf_push(&names) = weights->data[i];
     for (size_t i = 0; i < samples->count; i++)
         *bf_push(&names) = samples->data[i];
-    if (described)
-        *bf_push(&names) = o->arch;
+    if (c->arch_path.length)
+        *bf_push(&names) = c->arch_path.data;
     for (size_t i = 0; i < names.count; i++) {
         const char *name = names.data[i];
         bf_text_add(&text, " ");
         add_make_name(&text, name);
+        if (!o->phony_dependencies)
+            continue;
         add_make_name(&rules, name);
         bf_text_add(&rules, ":\n");
     }
@@ -150,8 +151,9 @@ bool bf_emit(struct bf_compilation *c) {
         ok = bf_diag_error(c->diags, (struct bf_loc){0},
                            "-MD needs -o FILE or -MF FILE when the output is standard output");
     else
-        ok = write_output(c, path) &&
-             (!c->options->make_dependencies || write_dependencies(c, path));
+        /* Dependencies first: an output without them would be taken for up to date. */
+        ok = (!c->options->make_dependencies || write_dependencies(c, path)) &&
+             write_output(c, path);
     bf_text_free(&name);
     return ok;
 }

@@ -10,11 +10,16 @@ static void list_passes(void) {
                pass->optional ? " (optional)" : "");
 }
 
+static void list_arch(void) {
+    for (size_t i = 0; i < bf_arch_file_count; i++)
+        puts(bf_arch_files[i].name);
+}
+
 static int print_arch(const char *name) {
     struct bf_machine machine;
     struct bf_error error = {0};
     struct bf_text text = {0};
-    if (!bf_arch_load(name, &machine, &error)) {
+    if (!bf_arch_load(name, &machine, NULL, &error)) {
         fprintf(stderr, "bfcc: error: %s\n", error.text);
         return 1;
     }
@@ -27,7 +32,7 @@ static int print_arch(const char *name) {
 /* The level of a text by its first line; source if it can't be read now. */
 static enum bf_level peek_level(const char *path) {
     static const char *const names[] = {"net", "poly", "map", "asm"};
-    char start[16] = "";
+    char start[4096] = "";
     FILE *file = strcmp(path, "-") ? fopen(path, "rb") : NULL;
     size_t size = file ? fread(start, 1, sizeof start, file) : 0;
     const char *level = bf_header_level(start, size);
@@ -84,6 +89,8 @@ int main(int argc, char **argv) {
         printf("bfcc %s\n", BF_VERSION);
     else if (options.list_passes)
         list_passes();
+    else if (options.list_arch)
+        list_arch();
     else if (options.print_arch)
         status = print_arch(options.print_arch);
     else if (options.dry_run)

@@ -6,56 +6,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char help_text[] =
-    "usage: bfcc [options] FILE\n"
-    "\n"
-    "Compiles a network (.bfly, or a text of any level) for a dataflow array.\n"
-    "\n"
-    "  -o FILE                write to FILE; '-' is standard output\n"
-    "  -weights FILE          bind parameters to the tensors of a safetensors file, or of an "
-    "index\n"
-    "                         of shards (.json); may be repeated\n"
-    "  -weights-prefix PATH   take PATH from the names of tensors that begin with it\n"
-    "  -weights-rename A=B    call tensor A B; '*' stands for any part of a name; may be repeated\n"
-    "  -random-weights SEED   bind parameters to pseudo-random numbers\n"
-    "  -allow-unused          tensors that no parameter names are no error\n"
-    "  -calibrate FILE        choose exponents of transforms from samples of the inputs\n"
-    "  -arch FILE|NAME        machine description (default: default)\n"
-    "  -batch N               samples a run (default: 1)\n"
-    "  -O0 -O1 -O2            how much to optimise (default: -O1)\n"
-    "  -Dname=value           set a parameter of the network\n"
-    "  -network NAME          which network of the file\n"
-    "  -I DIR                 search DIR for included files\n"
-    "  -resident              inputs, weights and outputs start and end in the scratchpad\n"
-    "  -emit LEVEL            net, poly, map or asm as text to standard output, or bfx (default);\n"
-    "                         obj or header: code for a CPU, its C header; host: the plan of it\n"
-    "  -march=CPU             CPU of host code: native (default), x86-64, x86-64-v2, -v3, -v4, "
-    "armv8-a\n"
-    "  -target TRIPLE         system of host code (default: this one)\n"
-    "  -shared                with -emit obj: a shared object, linked with cc\n"
-    "  -weights-out FILE      with -emit obj: weights go to FILE; the caller hands them over\n"
-    "  -S                     asm, to a file named after the input\n"
-    "  -c                     the same as -emit bfx\n"
-    "  -embed-net             keep the network in the .bfx, for devices that run it directly\n"
-    "  -fsyntax-only          check the source, write nothing\n"
-    "  -print-after=PASS|all  print the text of the level after a pass, to standard error\n"
-    "  -dump-dir DIR          write the text after every pass to DIR\n"
-    "  -passes=A,B            which optional passes run; empty: none\n"
-    "  -verify-each           verify the level after every pass, not only after its last\n"
-    "  -list-passes           list the passes\n"
-    "  -print-arch NAME       print a machine description\n"
-    "  -MD [-MF FILE]         write the dependencies of the output for make\n"
-    "  -Werror                warnings are errors\n"
-    "  -v                     say what is done; -### says it and does nothing\n"
-    "  @FILE                  read further arguments from FILE\n"
-    "  --help, --version\n"
-    "\n"
-    "Exit status: 0 done, 1 the input is wrong or can't be mapped, 70 bfcc is wrong.\n";
-
-void bf_options_help(FILE *out) {
-    fputs(help_text, out);
-}
-
 static bool complain(const char *format, const char *what) {
     fputs("bfcc: error: ", stderr);
     fprintf(stderr, format, what); /* NOLINT: formats are literals of this file */
@@ -152,8 +102,6 @@ static bool emit_level(struct bf_options *options, const char *level) {
 }
 
 static bool define(struct bf_options *options, const char *text) {
-    if (!text)
-        return false;
     const char *equal = strchr(text, '=');
     if (!equal || equal == text)
         return complain("option '-D%s' needs the form -Dname=value", text);
@@ -162,68 +110,75 @@ static bool define(struct bf_options *options, const char *text) {
     return true;
 }
 
-/* Options that stand alone. */
-static bool set_flag(struct bf_options *options, const char *word, bool *known) {
-    *known = true;
-    if (!strcmp(word, "-S")) {
-        options->emit = BF_EMIT_ASM;
-        options->text_to_stdout = false;
-    } else if (!strcmp(word, "-c"))
-        options->emit = BF_EMIT_BFX;
-    else if (!strcmp(word, "-fsyntax-only"))
-        options->emit = BF_EMIT_NOTHING;
-    else if (!strcmp(word, "-resident"))
-        options->resident = 1;
-    else if (!strcmp(word, "-embed-net"))
-        options->embed_net = true;
-    else if (!strcmp(word, "-shared"))
-        options->shared = true;
-    else if (!strcmp(word, "-allow-unused"))
-        options->allow_unused = true;
-    else if (!strcmp(word, "-MD"))
-        options->make_dependencies = true;
-    else if (!strcmp(word, "-Werror"))
-        options->werror = true;
-    else if (!strcmp(word, "-v"))
-        options->verbose = true;
-    else if (!strcmp(word, "-###"))
-        options->dry_run = true;
-    else if (!strcmp(word, "-g"))
-        return true; /* places are always kept */
-    else if (!strcmp(word, "-verify-each"))
-        options->verify_each = true;
-    else if (!strcmp(word, "-list-passes"))
-        options->list_passes = true;
-    else if (!strcmp(word, "--help") || !strcmp(word, "-help") || !strcmp(word, "-h"))
-        options->help = true;
-    else if (!strcmp(word, "--version"))
-        options->version = true;
-    else if (word[1] == 'O' && word[2] >= '0' && word[2] <= '2' && !word[3])
-        options->optimize = word[2] - '0';
-    else
-        *known = false;
-    return true;
+/* How the value of an option is kept. */
+enum kind {
+    TEXT,     /* const char * */
+    LIST,     /* struct bf_strings */
+    FLAG,     /* bool */
+    YES,      /* int, 1 */
+    OPTIMIZE, /* the digit of the name */
+    SEED,
+    BATCH,
+    DEFINE,
+    EMIT,
+    ASM_FILE,
+    BFX,
+    NOTHING,
+    NONE, /* accepted as others know it, without effect */
+};
+
+static const struct option {
+    const char *name, *value;
+    enum kind kind;
+    size_t field;
+    const char *help;
+} table[] = {
+#define BF_OPTION(name, value, kind, field, help)                                                  \
+    {name, value, kind, offsetof(struct bf_options, field), help},
+#include "frontend/driver/options.def"
+#undef BF_OPTION
+};
+enum { OPTION_COUNT = sizeof table / sizeof *table, HELP_COLUMN = 25 };
+
+/* "  -name VALUE" and, from HELP_COLUMN on, the lines of the help text. */
+static void print_option(const struct option *option, FILE *out) {
+    bool glued = option->kind == DEFINE;
+    int width =
+        fprintf(out, "  %s%s%s", option->name, *option->value && !glued ? " " : "", option->value);
+    for (const char *line = option->help; *line; line += *line == '\n') {
+        int length = (int)strcspn(line, "\n");
+        if (width >= HELP_COLUMN)
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+        else
+            fprintf(out, "%*s", HELP_COLUMN - width, "");
+        fprintf(out, "%.*s", length, line);
+        width = HELP_COLUMN + length;
+        line += length;
+    }
+    fputs("\n", out);
 }
 
-/* Options with a value: `-name value` or `-name=value`. */
-static const char *const valued[] = {
-    "-o",          "-weights",     "-random-weights", "-arch",           "-batch",
-    "-network",    "-I",           "-emit",           "-dump-dir",       "-MF",
-    "-print-arch", "-print-after", "-passes",         "-weights-prefix", "-weights-rename",
-    "-calibrate",  "-march",       "-target",         "-weights-out",
-};
-enum { VALUED_COUNT = sizeof valued / sizeof *valued };
-
-/* Other options that a typo may have meant. */
-static const char *const alone[] = {"-resident", "-embed-net", "-allow-unused", "-fsyntax-only",
-                                    "-Werror",   "-MD",        "-list-passes",  "-verify-each",
-                                    "-shared",   "--help",     "--version"};
+void bf_options_help(FILE *out) {
+    fputs("usage: bfcc [options] FILE\n"
+          "\n"
+          "Compiles a network (.bfly, or a text of any level) for a dataflow array.\n"
+          "\n",
+          out);
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (*table[i].help)
+            print_option(&table[i], out);
+    fputs("  @FILE                  read further arguments from FILE\n"
+          "  --help, --version\n"
+          "\n"
+          "Exit status: 0 done, 1 the input is wrong or can't be mapped, 70 bfcc is wrong.\n",
+          out);
+}
 
 static bool unknown(const char *word, const char *name) {
     const char *near = NULL;
     size_t least = 4;
-    for (size_t i = 0; i < VALUED_COUNT + sizeof alone / sizeof *alone; i++) {
-        const char *option = i < VALUED_COUNT ? valued[i] : alone[i - VALUED_COUNT];
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const char *option = table[i].name;
         size_t distance = strlen(option) > 3 ? bf_edit_distance(name, option, least) : least;
         near = distance < least ? option : near;
         least = distance < least ? distance : least;
@@ -233,97 +188,87 @@ static bool unknown(const char *word, const char *name) {
     return false;
 }
 
-static bool set_valued(struct bf_options *options, struct arguments *arguments, const char *word) {
-    const char *equal = strchr(word, '=');
-    const char *name =
-        equal ? bf_arena_printf(&options->arena, "%.*s", (int)(equal - word), word) : word;
-    size_t which = 0;
-    while (which < VALUED_COUNT && strcmp(name, valued[which]))
-        which++;
-    if (which == VALUED_COUNT)
-        return unknown(word, name);
-    const char *value = equal ? equal + 1 : value_of(arguments, name);
+static bool set_seed(struct bf_options *options, const char *name, const char *value) {
     int64_t n = 0;
-    if (!value)
+    if (!number(value, name, 0, INT64_MAX, &n))
         return false;
-    switch (which) {
-    case 0:
-        options->output = value;
-        return true;
-    case 1:
-        *bf_push(&options->weights) = value;
-        return true;
-    case 2:
-        options->random_weights = true;
-        if (!number(value, name, 0, INT64_MAX, &n))
-            return false;
-        options->seed = (uint64_t)n;
-        return true;
-    case 3:
-        options->arch = value;
-        return true;
-    case 4:
-        return number(value, name, 1, 1 << 20, &options->batch);
-    case 5:
-        options->network = value;
-        return true;
-    case 6:
-        *bf_push(&options->include_dirs) = value;
-        return true;
-    case 7:
-        return emit_level(options, value);
-    case 8:
-        options->dump_dir = value;
-        return true;
-    case 9:
-        options->dependency_file = value;
-        return true;
-    case 10:
-        options->print_arch = value;
-        return true;
-    case 11:
-        *bf_push(&options->print_after) = value;
-        return true;
-    case 12:
-        options->passes = value;
-        return true;
-    case 13:
-        options->weights_prefix = value;
-        return true;
-    case 14:
-        *bf_push(&options->weights_renames) = value;
-        return true;
-    case 15:
-        *bf_push(&options->calibrate) = value;
-        return true;
-    case 16:
-        options->march = value;
-        return true;
-    case 17:
-        options->target = value;
-        return true;
-    default:
-        options->weights_out = value;
-        return true;
-    }
+    options->random_weights = true;
+    options->seed = (uint64_t)n;
+    return true;
 }
 
-static bool set_option(struct bf_options *options, struct arguments *arguments, const char *word) {
-    bool known, ok = set_flag(options, word, &known);
-    if (known)
-        return ok;
-    if (!strncmp(word, "-D", 2))
-        return define(options, word[2] ? word + 2 : value_of(arguments, word));
-    if (!strncmp(word, "-I", 2) && word[2] && word[2] != '=') {
-        *bf_push(&options->include_dirs) = word + 2;
+static bool set(struct bf_options *options, const struct option *option, const char *value) {
+    void *field = (char *)options + option->field;
+    switch (option->kind) {
+    case TEXT:
+        *(const char **)field = value;
         return true;
+    case LIST:
+        *bf_push((struct bf_strings *)field) = value;
+        return true;
+    case FLAG:
+        *(bool *)field = true;
+        return true;
+    case YES:
+        *(int *)field = 1;
+        return true;
+    case OPTIMIZE:
+        options->optimize = option->name[2] - '0';
+        return true;
+    case SEED:
+        return set_seed(options, option->name, value);
+    case BATCH:
+        return number(value, option->name, 1, 1 << 20, &options->batch);
+    case DEFINE:
+        return define(options, value);
+    case EMIT:
+        return emit_level(options, value);
+    case ASM_FILE:
+        options->text_to_stdout = false;
+        options->emit = BF_EMIT_ASM;
+        return true;
+    case BFX:
+        options->emit = BF_EMIT_BFX;
+        return true;
+    case NOTHING:
+        options->emit = BF_EMIT_NOTHING;
+        return true;
+    case NONE:
+        break;
     }
-    bool long_form = word[0] == '-' && word[1] == '-' && word[2];
-    return set_valued(options, arguments, word + long_form);
+    return true;
+}
+
+/* The option that a word begins with: the whole word up to '=', or -Dname and -Ifolder. */
+static const struct option *find_option(const char *word, size_t length) {
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (strlen(table[i].name) == length && !strncmp(word, table[i].name, length))
+            return &table[i];
+    return NULL;
+}
+
+/* `-name value`, `-name=value`, `-Dname=value`, `-Ifolder`; with one dash or two. */
+static bool set_option(struct bf_options *options, struct arguments *arguments,
+                       const char *original) {
+    bool long_form = original[0] == '-' && original[1] == '-' && original[2];
+    const char *word = original + long_form;
+    size_t length = strcspn(word, "=");
+    const struct option *option = find_option(word, length);
+    const char *value = option && word[length] ? word + length + 1 : NULL;
+    if (!option && (!strncmp(word, "-D", 2) || !strncmp(word, "-I", 2))) {
+        option = find_option(word, 2);
+        value = word + 2;
+    }
+    if (!option || (value && !*option->value))
+        return unknown(original, bf_arena_printf(&options->arena, "%.*s", (int)length, word));
+    if (!value && *option->value)
+        value = value_of(arguments, option->name);
+    return (value || !*option->value) && set(options, option, value);
 }
 
 static bool check(const struct bf_options *options) {
-    bool asks = options->help || options->version || options->list_passes || options->print_arch;
+    bool asks = options->help || options->version || options->list_passes || options->list_arch ||
+                options->print_arch;
     if (!options->input && !asks)
         return complain("%s", "no input file");
     if (options->random_weights && options->weights.count)
@@ -339,6 +284,8 @@ static bool check(const struct bf_options *options) {
         return complain("%s", "-shared needs -emit obj");
     if (options->weights_out && options->emit != BF_EMIT_OBJ && options->emit != BF_EMIT_HEADER)
         return complain("%s", "-weights-out needs -emit obj or header");
+    if (options->phony_dependencies && !options->make_dependencies)
+        return complain("%s", "-MP needs -MD");
     if (options->embed_net && options->emit != BF_EMIT_BFX && options->emit != BF_EMIT_ASM)
         return complain("%s", "-embed-net needs -emit bfx or asm: no other text keeps the network");
     return true;
@@ -361,16 +308,18 @@ bool bf_options_parse(struct bf_options *options, int argc, char **argv) {
         else
             options->input = word;
     }
-    free(arguments.words.data);
+    options->words = arguments.words;
     return ok && check(options);
 }
 
 void bf_options_free(struct bf_options *options) {
+    free(options->words.data);
     free(options->weights.data);
     free(options->weights_renames.data);
     free(options->calibrate.data);
     free(options->defines.data);
     free(options->include_dirs.data);
+    free(options->print_before.data);
     free(options->print_after.data);
     bf_arena_free(&options->arena);
 }

@@ -26,8 +26,9 @@ struct bf_strings {
 };
 
 struct bf_options {
-    const char *input;  /* "-": standard input */
-    const char *output; /* -o; NULL: from the input's name */
+    struct bf_strings words; /* all arguments, those of @files in their place */
+    const char *input;       /* "-": standard input */
+    const char *output;      /* -o; NULL: from the input's name */
     enum bf_emit emit;
     bool text_to_stdout;        /* -emit of a text, without -o; -S names a file after the input */
     const char *arch;           /* NULL: default, or what the text says */
@@ -51,14 +52,18 @@ struct bf_options {
     } defines;
     const char *network;
     struct bf_strings include_dirs;
-    struct bf_strings print_after; /* pass names, or "all" */
+    struct bf_strings print_before, print_after; /* pass names, or "all" */
+    bool print_changed;
+    const char *filter_kernel; /* of a kernel or the path of its labels; NULL: no filter */
+    const char *crash_after;   /* a pass behind which bfcc aborts; NULL: none */
     const char *dump_dir;
     const char *passes;          /* -passes=a,b: which of the optional ones run; NULL: all */
     bool verify_each;            /* after every pass, not only the last of a level */
     bool make_dependencies;      /* -MD */
     const char *dependency_file; /* -MF */
+    bool phony_dependencies;     /* -MP */
     bool verbose, dry_run, werror, color;
-    bool help, version, list_passes;
+    bool help, version, list_passes, list_arch;
     const char *print_arch;
     struct bf_arena arena; /* strings that were made */
 };

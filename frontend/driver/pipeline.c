@@ -9,12 +9,11 @@
 #define _POSIX_C_SOURCE 200809L
 #include "frontend/driver/compile.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "backend/encode.h"
+#include "frontend/driver/dump.h"
 #include "passes/array/stages.h"
 #include "runtime/check.h"
 
@@ -217,11 +216,16 @@ static bool check_name(const char *option, const char *name, size_t length,
 
 bool bf_pass_names_check(const struct bf_options *options, struct bf_diags *diags) {
     bool ok = true;
-    for (size_t i = 0; i < options->print_after.count; i++) {
-        const char *name = options->print_after.data[i];
-        if (strcmp(name, "all"))
-            ok &= check_name("-print-after", name, strlen(name), diags);
+    const struct bf_strings *lists[] = {&options->print_before, &options->print_after};
+    for (size_t l = 0; l < 2; l++) {
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            const char *name = lists[l]->data[i];
+            if (strcmp(name, "all"))
+                ok &= check_name(l ? "-print-after" : "-print-before", name, strlen(name), diags);
+        }
     }
+    if (options->crash_after)
+        ok &= check_name("-crash-after", options->crash_after, strlen(options->crash_after), diags);
     for (const char *at = options->passes; at && *at;) {
         size_t length = strcspn(at, ",");
         ok &= check_name("-passes", at, length, diags);
@@ -249,54 +253,6 @@ static bool wanted(const struct bf_options *options, const struct pass *pass) {
         at += length + (at[length] == ',');
     }
     return false;
-}
-
-/* ---- dumps ---- */
-
-static bool listed(const struct bf_strings *names, const char *name) {
-    for (size_t i = 0; i < names->count; i++)
-        if (!strcmp(names->data[i], name) || !strcmp(names->data[i], "all"))
-            return true;
-    return false;
-}
-
-/* A single text is printed as it is, so that it is valid input; several are told apart. */
-static void print_dump(const struct bf_options *o, const struct pass *pass,
-                       const struct bf_text *text) {
-    bool several = o->print_after.count > 1 || !strcmp(o->print_after.data[0], "all");
-    if (several)
-        fprintf(stderr, "; after %s\n", pass->info.name);
-    fwrite(text->data, 1, text->length, stderr);
-}
-
-static bool write_dump(struct bf_compilation *c, int number, const struct pass *pass,
-                       const struct bf_text *text) {
-    const char *folder = c->options->dump_dir, *level = pass->info.level;
-    struct bf_error error = {0};
-    struct bf_text path = {0};
-    if (mkdir(folder, 0777) && errno != EEXIST)
-        return bf_diag_error(c->diags, (struct bf_loc){0}, "cannot make '%s': %s", folder,
-                             strerror(errno));
-    bf_text_printf(&path, "%s/%02d-%s.%s", folder, number, pass->info.name,
-                   strcmp(level, "asm") ? level : "bfs");
-    bool ok = bf_write_file(path.data, text->data, text->length, &error) ||
-              bf_diag_error(c->diags, (struct bf_loc){0}, "%s", error.text);
-    bf_text_free(&path);
-    return ok;
-}
-
-static bool dump(struct bf_compilation *c, int number, const struct pass *pass) {
-    bool print = listed(&c->options->print_after, pass->info.name), ok = true;
-    if (!print && !c->options->dump_dir)
-        return true;
-    struct bf_text text = {0};
-    bf_print_level(c, &text);
-    if (print)
-        print_dump(c->options, pass, &text);
-    if (c->options->dump_dir)
-        ok = write_dump(c, number, pass, &text);
-    bf_text_free(&text);
-    return ok;
 }
 
 /* ---- running ---- */
@@ -373,8 +329,10 @@ static double milliseconds(void) {
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
-static bool run_pass(struct bf_compilation *c, int number) {
+static bool run_pass(struct bf_compilation *c, struct bf_dumps *dumps, int number) {
     const struct pass *pass = &passes[number];
+    if (!bf_dump_before(c, dumps, &pass->info))
+        return false;
     double start = milliseconds();
     if (!pass->run(c) || !verify_level(c, number))
         return false;
@@ -385,20 +343,24 @@ static bool run_pass(struct bf_compilation *c, int number) {
                 pass->info.sentence);
     if (pass->to == BF_LEVEL_PROGRAM)
         c->program = c->map->program;
-    return dump(c, number + 1, pass);
+    if (!bf_dump_after(c, dumps, &pass->info, number + 1))
+        return false;
+    if (c->options->crash_after && !strcmp(c->options->crash_after, pass->info.name))
+        abort();
+    return true;
 }
 
 static bool run_what_is_left(struct bf_compilation *c) {
     enum bf_level target = target_of(c->options);
-    for (int i = first_pass(c->level, c->map ? c->map->after : ""); i < PASS_COUNT; i++) {
+    struct bf_dumps dumps = {0};
+    bool ok = true;
+    for (int i = first_pass(c->level, c->map ? c->map->after : ""); ok && i < PASS_COUNT; i++) {
         if (passes[i].to > target || !wanted(c->options, &passes[i]))
             continue;
-        if (passes[i].to == BF_LEVEL_POLY && !bf_embed_net(c))
-            return false;
-        if (!run_pass(c, i))
-            return false;
+        ok = (passes[i].to != BF_LEVEL_POLY || bf_embed_net(c)) && run_pass(c, &dumps, i);
     }
-    return true;
+    bf_dumps_free(&dumps);
+    return ok;
 }
 
 /* A poly or map that was read may lack numbers that the passes of this bfcc put there. */

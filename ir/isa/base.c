@@ -4,6 +4,7 @@
 #include "ir/isa/base.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -238,7 +239,13 @@ bool bf_write_file(const char *path, const void *data, size_t size, struct bf_er
         written = write_and_close(standard ? stdout : fopen(path, "wb"), data, size);
     } else {
         struct bf_text beside = {0};
+        sigset_t ending, before;
         bf_text_printf(&beside, "%s.%ld.tmp", path, (long)getpid());
+        sigemptyset(&ending);
+        sigaddset(&ending, SIGINT);
+        sigaddset(&ending, SIGTERM);
+        sigaddset(&ending, SIGHUP);
+        pthread_sigmask(SIG_BLOCK, &ending, &before);
         FILE *file = fopen(beside.data, "wbx");
         written = write_and_close(file, data, size) && rename(beside.data, path) == 0;
         if (file && !written) {
@@ -246,12 +253,32 @@ bool bf_write_file(const char *path, const void *data, size_t size, struct bf_er
             remove(beside.data);
             errno = reason;
         }
+        int reason = errno;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        errno = reason;
         bf_text_free(&beside);
     }
     if (!written)
         return bf_fail(error, BF_ERROR_INPUT, "cannot write '%s': %s", standard ? "<stdout>" : path,
                        strerror(errno));
     return true;
+}
+
+bool bf_search_path(const char *name, struct bf_text *path) {
+    const char *folders = getenv("BFCC_PATH");
+    for (const char *at = folders ? folders : ""; *at; at += strspn(at, ":")) {
+        size_t length = strcspn(at, ":");
+        struct bf_text file = {0};
+        bf_text_printf(&file, "%.*s/%s", (int)length, at, name);
+        bool found = length && access(file.data, R_OK) == 0;
+        if (found)
+            bf_text_add(path, file.data);
+        bf_text_free(&file);
+        if (found)
+            return true;
+        at += length;
+    }
+    return false;
 }
 
 uint64_t bf_hash(uint64_t hash, const void *data, size_t size) {

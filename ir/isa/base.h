@@ -91,8 +91,13 @@ void bf_text_free(struct bf_text *text);
 
 /* The whole file; "-" is standard input. NULL on error. The result has a NUL after it. */
 char *bf_read_file(const char *path, size_t *size, struct bf_error *error);
-/* Written beside `path` and renamed, so that no half file is ever seen; "-" is standard output. */
+/* Written beside `path` and renamed, so that no half file is ever seen; "-" is standard output.
+ * Signals that end a program wait until it is done, so that nothing is left beside it either. */
 bool bf_write_file(const char *path, const void *data, size_t size, struct bf_error *error);
+
+/* Adds the path of the first file `name` in the folders that BFCC_PATH lists, separated by colons.
+ * False if there is none. */
+bool bf_search_path(const char *name, struct bf_text *path);
 
 /* FNV-1a, 64 bit, continued from `hash` (start with BF_HASH_START). */
 #define BF_HASH_START UINT64_C(0xcbf29ce484222325)

@@ -19,7 +19,7 @@ static void shipped_descriptions_load(void **state) {
     for (size_t i = 0; i < 4; i++) {
         struct bf_machine machine;
         struct bf_error error = {0};
-        assert_true(bf_arch_load(names[i], &machine, &error));
+        assert_true(bf_arch_load(names[i], &machine, NULL, &error));
         assert_string_equal(machine.name, names[i]);
         assert_int_equal(machine.lanes, lanes[i]);
         assert_int_equal(bf_machine_pes(&machine), pes[i]);
@@ -30,7 +30,7 @@ static void default_is_the_built_in_machine(void **state) {
     (void)state;
     struct bf_machine machine, standard = bf_machine_default();
     struct bf_error error = {0};
-    assert_true(bf_arch_load("default", &machine, &error));
+    assert_true(bf_arch_load("default", &machine, NULL, &error));
     assert_true(bf_machine_hash(&machine) == bf_machine_hash(&standard));
 }
 
@@ -39,7 +39,7 @@ static void printing_reads_back(void **state) {
     struct bf_machine machine, again;
     struct bf_error error = {0};
     struct bf_text text = {0};
-    assert_true(bf_arch_load("mesh8x8", &machine, &error));
+    assert_true(bf_arch_load("mesh8x8", &machine, NULL, &error));
     machine.dma_setup = 0;
     bf_arch_print(&machine, &text);
     assert_true(parse(text.data, &again, &error));
@@ -72,7 +72,7 @@ static void unknown_names_get_a_suggestion(void **state) {
     (void)state;
     struct bf_machine machine;
     struct bf_error error = {0};
-    assert_false(bf_arch_load("mlx-ful", &machine, &error));
+    assert_false(bf_arch_load("mlx-ful", &machine, NULL, &error));
     assert_string_equal(error.text, "unknown machine 'mlx-ful'; did you mean 'mlx-full'?");
 }
 

@@ -14,6 +14,7 @@ print(bfcc.communicate()[1], "status", bfcc.returncode)
 for name in sorted(os.listdir(folder)):
     if not name.startswith("bfcc-crash-"):
         continue
-    for file in sorted(os.listdir(os.path.join(folder, name))):
-        print("file", file)
-    print(open(os.path.join(folder, name, "command")).read())
+    for place, _, files in sorted(os.walk(os.path.join(folder, name))):
+        for file in sorted(files):
+            print("file", os.path.join(place, file))
+    print(open(os.path.join(folder, name, "run.sh")).read())
