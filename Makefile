@@ -161,6 +161,9 @@ check-networks: all $(VENV)/ready
 # libc6-dev-arm64-cross.
 check-host-targets: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/host/check_targets.py
+# Installs into a temporary folder and uses bfcc from there.
+check-install: all
+	@BF_CC='$(CC) $(SANITIZE)' python3 test/install/check.py $(BUILD)
 # gcc's and clang's bfcc make the same files.
 check-bytes: all
 	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
@@ -234,7 +237,7 @@ $(BUILD)/man/%: docs/man/%.scd
 	@mkdir -p $(@D)
 	$(call say,scdoc) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct -- $< 2>/dev/null | grep . || echo 0) \
 	                  scdoc < $< > $@
-$(BUILD)/share/%.pc: $$(wildcard share/%.pc.in runtime/%.pc.in runtime/pool/%.pc.in) Makefile
+$(BUILD)/share/%.pc: $$(wildcard share/$$*.pc.in runtime/$$*.pc.in runtime/pool/$$*.pc.in) Makefile
 	@mkdir -p $(@D)
 	$(call say,sed) sed 's|@VERSION@|$(VERSION)|' $< > $@
 $(BUILD)/share/bfly.vim: share/vim/syntax/bfly.vim ir/net_ops.def
@@ -266,8 +269,8 @@ clean:
 	rm -rf build build-*
 
 .PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
-        check-lit check-python check-includes check-reference check-networks check-bytes check-host-targets \
-        fuzz-networks fuzz-images bench-host FORCE
+        check-lit check-python check-includes check-reference check-networks check-bytes \
+        check-host-targets check-install fuzz-networks fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 FORCE:

@@ -16,7 +16,7 @@
 #     BFARCH       machine description, a name or a file
 #     BFCCFLAGS    options of bfcc, for all results or one
 #     BFRUNFLAGS   options of bfrun for reports
-bf_bin    := $(dir $(lastword $(MAKEFILE_LIST)))../../bin/
+bf_bin    := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../../bin)/
 BFCC      ?= $(or $(wildcard $(bf_bin)bfcc),bfcc)
 BFRUN     ?= $(or $(wildcard $(bf_bin)bfrun),bfrun)
 BFARCH    ?=

@@ -131,9 +131,26 @@ static void no_limit(void **state) {
     struct session *session = *state;
     session->diags.error_limit = 0;
     for (int i = 0; i < 100; i++)
-        bf_diag_error(&session->diags, (struct bf_loc){0}, "again");
+        bf_diag_error(&session->diags, (struct bf_loc){0}, "again %d", i);
     assert_int_equal(session->diags.errors, 100);
     assert_false(session->diags.stopped);
+}
+
+static void repetitions_are_dropped(void **state) {
+    struct session *session = *state;
+    struct bf_loc nowhere = {0};
+    for (int i = 0; i < 3; i++) {
+        bf_diag_error(&session->diags, nowhere, "one");
+        bf_diag_note(&session->diags, nowhere, "about one");
+    }
+    bf_diag_error(&session->diags, nowhere, "two");
+    bf_diag_error(&session->diags, nowhere, "one");
+    bf_diag_summary(&session->diags);
+    expect(session, "bfcc: error: one\n"
+                    "bfcc: note: about one\n"
+                    "bfcc: error: two\n"
+                    "bfcc: error: one\n"
+                    "3 errors generated.\n");
 }
 
 static void warnings_can_be_errors(void **state) {
@@ -176,6 +193,7 @@ int main(void) {
         TEST(places_without_text),
         TEST(limit_stops_and_drops_notes),
         TEST(no_limit),
+        TEST(repetitions_are_dropped),
         TEST(warnings_can_be_errors),
         TEST(summary_counts),
         TEST(colors),
