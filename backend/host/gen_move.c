@@ -72,9 +72,25 @@ static int64_t elements(const struct bf_host_operand *shape) {
 static bool choose_copy(const struct bf_host_site *site, struct bf_host_choice *choice) {
     const struct bf_poly_kernel *kernel = site->kernels[0];
     struct bf_host_operand out = bf_host_operand(site->poly, &kernel->outputs.data[0]);
+    int64_t stride = bf_ints_find(&kernel->attrs, "to_stride", 0);
+    if (stride)
+        out.samples = out.samples / stride * bf_ints_get(&kernel->attrs, "to_inner");
     choice->units = out.samples * out.rows;
     choice->grain = 8192 / out.cols > 1 ? 8192 / out.cols : 1;
     return true;
+}
+
+/* The sample that copied sample i becomes, where they are some of the output's. */
+static LLVMValueRef sample_written(struct bf_gen *gen, LLVMValueRef i) {
+    struct bf_ll *ll = gen->ll;
+    const struct bf_ints *attrs = &gen->first->attrs;
+    int64_t stride = bf_ints_find(attrs, "to_stride", 0);
+    if (!stride)
+        return i;
+    int64_t inner = bf_ints_get(attrs, "to_inner");
+    LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, bf_ll_div_int(ll, i, inner), stride),
+                                bf_ll_rem_int(ll, i, inner));
+    return bf_ll_add_int(ll, at, bf_ints_get(attrs, "to_first"));
 }
 
 /* Which element of the packed input is the first of an output row. */
@@ -94,9 +110,9 @@ static LLVMValueRef source_of(struct bf_gen *gen, const struct bf_host_operand *
     at = bf_ll_add(
         ll, at,
         bf_ll_mul_int(ll, bf_ll_rem_int(ll, above, outer), bf_ints_get(attrs, "outer_stride")));
-    at = bf_ll_add(
-        ll, at,
-        bf_ll_mul_int(ll, bf_ll_div_int(ll, above, outer), inner * outer * out->rows * out->cols));
+    int64_t each = bf_ints_find(attrs, "sample_stride", inner * outer * out->rows * out->cols);
+    at = bf_ll_add(ll, at, bf_ll_mul_int(ll, bf_ll_div_int(ll, above, outer), each));
+    at = bf_ll_add_int(ll, at, bf_ints_find(attrs, "start", 0));
     return bf_ll_add(ll, at, bf_ll_mul_int(ll, row, bf_ints_get(attrs, "pitch")));
 }
 
@@ -151,8 +167,15 @@ static void generate_copy(struct bf_gen *gen) {
     LLVMValueRef sample = bf_ll_div_int(ll, loop.index, out.rows);
     LLVMValueRef row = bf_ll_rem_int(ll, loop.index, out.rows);
     bool shared = in.samples == 1 && elements(&in) != elements(&out); /* by every sample */
-    LLVMValueRef from = source_of(gen, &out, shared ? bf_ll_int(ll, 0) : sample, row);
-    LLVMValueRef to = bf_gen_offset(ll, &out, sample, row, bf_ll_int(ll, 0));
+    bool strides = bf_ints_find(&gen->first->attrs, "inner", 0) > 0;
+    bool some = bf_ints_find(&gen->first->attrs, "to_stride", 0) > 0;
+    LLVMValueRef read = sample;
+    if (some)
+        read = bf_ll_rem_int(ll, sample, in.samples);
+    else if (shared && !strides)
+        read = bf_ll_int(ll, 0);
+    LLVMValueRef from = source_of(gen, &out, read, row);
+    LLVMValueRef to = bf_gen_offset(ll, &out, sample_written(gen, sample), row, bf_ll_int(ll, 0));
     copy_row(gen, &in, &out, from, to);
     bf_ll_loop_end(ll, &loop);
 }
