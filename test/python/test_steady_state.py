@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -83,6 +84,37 @@ class SteadyState(unittest.TestCase):
                                 f"{unit} {cause}")
             total = fast[unit]["issued"] + sum(fast[unit]["stalled"].values())
             self.assertLess(abs(total - 16 * fast["cycles"]), 0.005 * slots + 64, unit)
+
+    def fails(self, change, says):
+        """A butterfly whose program is changed fails on every device, skipping or not."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+
+            def call(program, *words):
+                return subprocess.run([BUILD / program, *words], cwd=folder, text=True,
+                                      capture_output=True)
+            (folder / "n.bfly").write_text(
+                "network n() { input x: f16[1024, 512]; output y = butterfly(x, 512); }\n")
+            call("bfcc", "n.bfly", "-random-weights", "3", "-o", "n.bfx")
+            text = call("bfdis", "n.bfx").stdout
+            changed = change(text)
+            self.assertNotEqual(changed, text)
+            (folder / "n.bfs").write_text(changed)
+            done = call("bfas", "n.bfs", "-o", "n.bfx")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for how in ((), ("-exact",), ("-device", "ref")):
+                done = call("bfrun", "n.bfx", "-random-inputs", "1", *how)
+                self.assertEqual(done.returncode, 1, how)
+                self.assertRegex(done.stderr, says)
+
+    def test_a_trap_in_an_iteration_that_is_skipped(self):
+        # y's last tiles come to lie beyond the scratchpad's 131072 words.
+        self.fails(lambda text: re.sub(r"( base=\d+,\d+,)\d+", rf"\g<1>{131072 - 32768 + 7000}",
+                                       text), r"scratchpad word 131\d+")
+
+    def test_deadlock(self):
+        self.fails(lambda text: re.sub(r"(\.block store\.0 pes=5 .*need=)1", r"\g<1>2", text),
+                   "deadlock")
 
     def test_layers_repeat(self):
         body = ("input x: f16[64, 128]; for (l in 0 .. 6) x = norm[l]: layernorm(x + "
