@@ -137,16 +137,17 @@ struct state {
     unsigned tokens;
 };
 
+/* Butterflies at a time, and whether they are the first or the last of their tile. */
+struct group {
+    LLVMValueRef first;
+    int64_t count;
+    bool is_first, is_last;
+};
+
 typedef LLVMValueRef vectors_of_rows[MOST_TOKENS][1 << MOST_WIDTH];
 
-/* Columns of vector r that exist, in the last tile of `cols` columns. */
-static unsigned columns_of(const struct state *s, unsigned r, int64_t cols) {
-    int64_t left = cols - r * s->k.b->lanes;
-    return left < 0 ? 0 : left < s->k.b->lanes ? (unsigned)left : s->k.b->lanes;
-}
-
-/* Tile i of x: `cols` of its columns exist. */
-static void load_x(struct state *s, LLVMValueRef i, int64_t cols, vectors_of_rows x) {
+/* Tile i of x. */
+static void load_x(struct state *s, LLVMValueRef i, vectors_of_rows x) {
     struct bf_ll *ll = s->ll;
     struct bf_host_operand shape = bf_gen_input_shape(s->gen, 0);
     unsigned lanes = s->k.b->lanes;
@@ -155,12 +156,9 @@ static void load_x(struct state *s, LLVMValueRef i, int64_t cols, vectors_of_row
         bf_ll_add(ll, bf_ll_mul_int(ll, row, shape.pitch), bf_ll_mul_int(ll, i, s->k.tile));
     for (unsigned t = 0; t < s->tokens; t++)
         for (unsigned r = 0; r < s->k.b->vectors; r++) {
-            unsigned count = columns_of(s, r, cols);
             LLVMValueRef at = bf_ll_add_int(ll, first, t * shape.pitch + r * lanes);
             at = bf_gen_element(ll, &shape, bf_gen_input(s->gen, 0), at);
-            x[t][r] =
-                count ? bf_ll_resize(ll, bf_ll_load_element(ll, shape.element, at, count), lanes)
-                      : bf_ll_const(ll, lanes, 0);
+            x[t][r] = bf_ll_load_element(ll, shape.element, at, lanes);
         }
 }
 
@@ -206,20 +204,16 @@ static LLVMValueRef partial_at(struct state *s, unsigned t, unsigned r) {
     return bf_ll_at(s->ll, s->gen->scratch, at);
 }
 
-static void store_y(struct state *s, int64_t cols, vectors_of_rows sum) {
+static void store_y(struct state *s, vectors_of_rows sum) {
     struct bf_ll *ll = s->ll;
     struct bf_host_operand y = bf_gen_output_shape(s->gen, 0);
     LLVMValueRef row = bf_ll_add(ll, s->unit_row, s->row);
+    LLVMValueRef tile = bf_ll_mul_int(ll, s->tile, s->k.tile);
     for (unsigned t = 0; t < s->tokens; t++)
         for (unsigned r = 0; r < s->k.b->vectors; r++) {
-            unsigned count = columns_of(s, r, cols);
-            if (!count)
-                continue;
-            LLVMValueRef col =
-                bf_ll_add_int(ll, bf_ll_mul_int(ll, s->tile, s->k.tile), r * s->k.b->lanes);
+            LLVMValueRef col = bf_ll_add_int(ll, tile, r * s->k.b->lanes);
             LLVMValueRef at_row = bf_ll_add_int(ll, row, t);
-            LLVMValueRef value =
-                bf_gen_epilogue(s->gen, bf_ll_resize(ll, sum[t][r], count), at_row, col);
+            LLVMValueRef value = bf_gen_epilogue(s->gen, sum[t][r], at_row, col);
             LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, at_row, y.pitch), col);
             bf_ll_store_element(ll, y.element, value,
                                 bf_gen_element(ll, &y, bf_gen_output(s->gen, 0), at));
@@ -241,64 +235,37 @@ static void load_sum(struct state *s, bool first, vectors_of_rows sum) {
         }
 }
 
-/* A group of butterflies [first, first + count) of one group of rows. `whole`: how many of them
- * read whole tiles; the one after them reads `rest` columns. */
-static void generate_group(struct state *s, LLVMValueRef first, int64_t whole, int64_t rest,
-                           bool is_first, bool is_last) {
+/* The sums of a group of rows as one list, which a loop carries. */
+static LLVMValueRef *sum_at(struct state *s, vectors_of_rows sum, unsigned v) {
+    return &sum[v / s->k.b->vectors][v % s->k.b->vectors];
+}
+
+/* Butterflies [first, first + count) on one group of rows. */
+static void generate_group(struct state *s, const struct group *g) {
     struct bf_ll *ll = s->ll;
     vectors_of_rows x, sum;
     struct bf_ll_loop loop;
-    int64_t size = weight_vectors(&s->k) * s->k.b->lanes;
-    LLVMValueRef stack = bf_ll_mul_int(ll, s->tile, s->k.tiles_in);
-    LLVMValueRef base = bf_gen_pack(s->gen, 0);
-    load_sum(s, is_first, sum);
-    bf_ll_loop_begin(ll, &loop, first, bf_ll_add_int(ll, first, whole), 1);
-    for (unsigned v = 0; v < s->tokens * s->k.b->vectors; v++) {
-        LLVMValueRef *at = &sum[v / s->k.b->vectors][v % s->k.b->vectors];
-        *at = loop.carried[bf_ll_carry(ll, &loop, *at)];
-    }
-    s->weights = bf_ll_at(ll, base, bf_ll_mul_int(ll, bf_ll_add(ll, stack, loop.index), size));
-    load_x(s, loop.index, s->k.tile, x);
+    unsigned sums = s->tokens * s->k.b->vectors;
+    load_sum(s, g->is_first, sum);
+    bf_ll_loop_begin(ll, &loop, g->first, bf_ll_add_int(ll, g->first, g->count), 1);
+    for (unsigned v = 0; v < sums; v++)
+        *sum_at(s, sum, v) = loop.carried[bf_ll_carry(ll, &loop, *sum_at(s, sum, v))];
+    LLVMValueRef stack = bf_ll_add(ll, bf_ll_mul_int(ll, s->tile, s->k.tiles_in), loop.index);
+    s->weights = bf_ll_at(ll, bf_gen_pack(s->gen, 0),
+                          bf_ll_mul_int(ll, stack, weight_vectors(&s->k) * s->k.b->lanes));
+    load_x(s, loop.index, x);
     generate_butterfly(s, x, sum);
-    for (unsigned v = 0; v < s->tokens * s->k.b->vectors; v++)
-        loop.next[v] = sum[v / s->k.b->vectors][v % s->k.b->vectors];
+    for (unsigned v = 0; v < sums; v++)
+        loop.next[v] = *sum_at(s, sum, v);
     bf_ll_loop_end(ll, &loop);
-    for (unsigned v = 0; v < s->tokens * s->k.b->vectors; v++)
-        sum[v / s->k.b->vectors][v % s->k.b->vectors] = loop.carried[v];
-    if (rest) {
-        LLVMValueRef i = bf_ll_add_int(ll, first, whole);
-        s->weights = bf_ll_at(ll, base, bf_ll_mul_int(ll, bf_ll_add(ll, stack, i), size));
-        load_x(s, i, rest, x);
-        generate_butterfly(s, x, sum);
-    }
-    if (is_last) {
-        struct bf_host_operand y = bf_gen_output_shape(s->gen, 0);
-        int64_t tail = y.cols - (s->k.tiles_out - 1) * s->k.tile;
-        if (tail == s->k.tile) {
-            store_y(s, s->k.tile, sum);
-            return;
-        }
-        struct bf_ll_if branch;
-        LLVMValueRef last_tile = bf_ll_int(ll, s->k.tiles_out - 1);
-        LLVMValueRef inner = bf_ll_less(ll, s->tile, last_tile);
-        bf_ll_if_begin(ll, &branch, inner);
-        store_y(s, s->k.tile, sum);
-        bf_ll_if_end(ll, &branch);
-        bf_ll_if_begin(ll, &branch, LLVMBuildNot(ll->builder, inner, ""));
-        store_y(s, tail, sum);
-        bf_ll_if_end(ll, &branch);
-        return;
-    }
-    for (unsigned t = 0; t < s->tokens; t++)
-        for (unsigned r = 0; r < s->k.b->vectors; r++)
-            bf_ll_store(ll, sum[t][r], partial_at(s, t, r), 4);
+    for (unsigned v = 0; v < sums; v++)
+        *sum_at(s, sum, v) = loop.carried[v];
+    if (g->is_last)
+        store_y(s, sum);
+    for (unsigned v = 0; v < sums && !g->is_last; v++)
+        bf_ll_store(ll, *sum_at(s, sum, v), partial_at(s, v / s->k.b->vectors, v % s->k.b->vectors),
+                    4);
 }
-
-struct group {
-    LLVMValueRef first;
-    int64_t whole, rest;
-    bool is_first, is_last;
-};
 
 /* Groups of `tokens` rows, then single ones. */
 static void generate_rows(struct state *s, LLVMValueRef rows, const struct group *g) {
@@ -310,17 +277,15 @@ static void generate_rows(struct state *s, LLVMValueRef rows, const struct group
         bf_ll_loop_begin(s->ll, &loop, pass ? whole : bf_ll_int(s->ll, 0), pass ? rows : whole,
                          s->tokens);
         s->row = loop.index;
-        generate_group(s, g->first, g->whole, g->rest, g->is_first, g->is_last);
+        generate_group(s, g);
         bf_ll_loop_end(s->ll, &loop);
     }
 }
 
-/* The first group takes the bias, the last one stores y and may have a tile that is cut. */
+/* The first group takes the bias, the last one stores y. */
 static void generate_unit(struct state *s, LLVMValueRef rows) {
     int64_t group = s->k.group, count = (s->k.tiles_in + group - 1) / group;
-    int64_t last = s->k.tiles_in - (count - 1) * group;
-    int64_t cut = bf_gen_input_shape(s->gen, 0).cols % s->k.tile;
-    struct group g = {bf_ll_int(s->ll, 0), group, 0, true, count == 1};
+    struct group g = {bf_ll_int(s->ll, 0), group, true, false};
     if (count > 1) {
         generate_rows(s, rows, &g);
         g.is_first = false;
@@ -334,8 +299,7 @@ static void generate_unit(struct state *s, LLVMValueRef rows) {
         bf_ll_loop_end(s->ll, &loop);
     }
     g.first = bf_ll_int(s->ll, (count - 1) * group);
-    g.whole = cut ? last - 1 : last;
-    g.rest = cut;
+    g.count = s->k.tiles_in - (count - 1) * group;
     g.is_last = true;
     generate_rows(s, rows, &g);
 }
