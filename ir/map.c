@@ -83,9 +83,12 @@ static bool same_layouts(const struct bf_plan *a, const struct bf_plan *b) {
     return true;
 }
 
+bool bf_plan_same_numbers(const struct bf_plan *a, const struct bf_plan *b) {
+    return same_numbers(&a->ints, &b->ints) && same_layouts(a, b);
+}
+
 bool bf_plan_same_weights(const struct bf_plan *a, const struct bf_plan *b) {
-    bool same = bf_poly_same_shape(a->kernel, b->kernel) && same_numbers(&a->ints, &b->ints) &&
-                same_layouts(a, b);
+    bool same = bf_poly_same_shape(a->kernel, b->kernel) && bf_plan_same_numbers(a, b);
     for (size_t i = 0; same && i < a->kernel->params.count; i++)
         same = same_view(&a->kernel->params.data[i].view, &b->kernel->params.data[i].view);
     return same;

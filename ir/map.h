@@ -129,6 +129,8 @@ struct bf_map {
 struct bf_map *bf_map_create(struct bf_poly *poly /* taken */, const struct bf_machine *machine);
 void bf_map_free(struct bf_map *map); /* NULL is fine; frees poly and program */
 struct bf_plan *bf_map_add_plan(struct bf_map *map, struct bf_poly_kernel *kernel, int part);
+/* Whether two plans have equal named numbers and layouts. */
+bool bf_plan_same_numbers(const struct bf_plan *a, const struct bf_plan *b);
 /* Whether two plans pack the same words: the same numbers and layouts for kernels of one shape with
  * the same parameters, as slices of a sequence and loops over one layer have. */
 bool bf_plan_same_weights(const struct bf_plan *a, const struct bf_plan *b);

@@ -260,9 +260,12 @@ bool bf_compile(struct bf_compilation *c, const struct bf_options *options,
     memset(c, 0, sizeof *c);
     c->options = options;
     c->diags = diags;
-    return bf_pass_names_check(options, diags) && read_input(c) && can_become(c) &&
-           load_machine(c) && settle_header(c) && bind_weights(c) && bf_run_passes(c) &&
-           diags->errors == 0;
+    bool ok = bf_pass_names_check(options, diags) && read_input(c) && can_become(c) &&
+              load_machine(c) && settle_header(c);
+    bf_times_add(&c->times, "read");
+    ok = ok && bind_weights(c);
+    bf_times_add(&c->times, "weights");
+    return ok && bf_run_passes(c) && diags->errors == 0;
 }
 
 void bf_compilation_free(struct bf_compilation *c) {

@@ -9,6 +9,7 @@
 #define BF_DRIVER_COMPILE_H
 
 #include "frontend/driver/checkpoint.h"
+#include "frontend/driver/times.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
 
@@ -33,6 +34,7 @@ struct bf_compilation {
     char *net_text;             /* -embed-net: the net after its passes */
     uint8_t *net_weights;       /* likewise: its parameters, a safetensors file */
     size_t net_weights_size;
+    struct bf_times times;
     bool internal; /* it failed because bfcc is wrong: exit 70 */
 };
 

@@ -67,7 +67,10 @@ static int compile(const struct bf_options *options) {
     if (options->verbose)
         say_steps(options);
     bool ok = bf_compile(&compilation, options, &diags) && bf_emit(&compilation);
+    bf_times_add(&compilation.times, "write");
     bf_diag_summary(&diags);
+    if (options->time_passes)
+        bf_times_print(&compilation.times, stderr);
     if (compilation.internal)
         bf_crash_report();
     int status = ok ? 0 : compilation.internal ? BF_EXIT_INTERNAL : 1;

@@ -63,7 +63,7 @@ struct bf_options {
     const char *dependency_file; /* -MF */
     bool phony_dependencies;     /* -MP */
     bool verbose, dry_run, werror, color;
-    bool help, version, list_passes, list_arch;
+    bool help, version, list_passes, list_arch, time_passes;
     const char *print_arch;
     struct bf_arena arena; /* strings that were made */
 };

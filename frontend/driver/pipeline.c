@@ -334,7 +334,12 @@ static bool run_pass(struct bf_compilation *c, struct bf_dumps *dumps, int numbe
     if (!bf_dump_before(c, dumps, &pass->info))
         return false;
     double start = milliseconds();
-    if (!pass->run(c) || !verify_level(c, number))
+    bool ok = pass->run(c);
+    bf_times_add(&c->times, pass->info.name);
+    ok = ok && verify_level(c, number);
+    if (pass->to < BF_LEVEL_MAP)
+        bf_times_add(&c->times, pass->to == BF_LEVEL_NET ? "verify net" : "verify poly");
+    if (!ok)
         return false;
     if (c->map)
         c->map->after = pass->info.name;

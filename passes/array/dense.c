@@ -16,8 +16,10 @@
  */
 #include <stdlib.h>
 
+#include "passes/array/blocks.h"
 #include "passes/array/family.h"
 #include "passes/array/tiles.h"
+#include "passes/array/values.h"
 
 enum { BASE_IN = 0, BASE_OUT = 2, BASE_WEIGHTS = 4 };
 enum { DATA = 0, WEIGHT = 3 };
@@ -320,4 +322,68 @@ static bool schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *
     return bf_code_finish(&b.code, &launch, diags);
 }
 
-const struct bf_family bf_family_dense = {divide, tile, NULL, stream, schedule, NULL};
+/* ---- verify ---- */
+
+/* y[o] = (sum of x[k] w[o][k]) x 2^shift + bias. */
+static uint32_t result(const struct bf_poly_kernel *kernel, const struct bf_weights *weights,
+                       int64_t tile, int64_t output) {
+    const struct bf_kernel_param *weight = bf_kernel_find_param(kernel, "weight");
+    int shift = kernel->inputs.data[0].buffer->exponent - kernel->outputs.data[0].buffer->exponent;
+    uint32_t sum = 0;
+    for (int64_t k = 0; k < kernel->inputs.data[0].cols; k++)
+        sum = bf_field_add(
+            sum, bf_field_multiply(bf_values_input(tile, k),
+                                   bf_values_param(weights, weight, (int64_t[]){output, k})));
+    return bf_field_add(bf_field_multiply(sum, bf_field_power_of_two(shift)),
+                        bf_values_param(weights, bf_kernel_find_param(kernel, "bias"), &output));
+}
+
+/* What a plan computes in its first and its last round. */
+static void add_results(const struct bf_map *map, const struct bf_plan *plan,
+                        const struct bf_weights *weights, uint32_t *want) {
+    int64_t columns = plan->outputs.data[0].cols, first = bf_plan_int(plan, "first_output");
+    int64_t end = first + bf_plan_int(plan, "across") * bf_plan_int(plan, "unroll");
+    int64_t tiles = tile_count(map, &plan->inputs.data[0]);
+    int64_t groups = bf_plan_int(plan, "outer_groups");
+    int64_t rounds = (tiles + groups - 1) / groups;
+    for (int64_t tile = 0; tile < tiles; tile++)
+        for (int64_t o = first; o < end && o < columns; o++)
+            if (tile < groups || tile >= (rounds - 1) * groups)
+                want[tile * columns + o] = result(plan->kernel, weights, tile, o);
+}
+
+/* Numbers that a text may have changed. */
+static bool is_sane(const struct bf_map *map, const struct bf_plan *plan) {
+    int64_t groups = bf_plan_int(plan, "outer_groups"), outputs = plan->outputs.data[0].cols;
+    int64_t across = bf_plan_int(plan, "across"), unroll = bf_plan_int(plan, "unroll");
+    int64_t first = bf_plan_int(plan, "first_output"), pes = bf_machine_pes(&map->machine);
+    return groups >= 1 && groups <= pes && across >= 1 && across <= pes && unroll >= 1 &&
+           unroll <= map->machine.lanes && first >= 0 && first < outputs &&
+           bf_share_tiles(map, &plan->outputs.data[0]) == tile_count(map, &plan->inputs.data[0]);
+}
+
+static bool verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
+    if (!is_sane(map, plan))
+        return bf_diag_error(diags, plan->kernel->loc,
+                             "map: plan %s: its numbers and its operands do not fit together",
+                             plan->name);
+    bool last = plan->index + 1 == map->plans.count ||
+                map->plans.data[plan->index + 1]->kernel != plan->kernel;
+    if (!last)
+        return true;
+    struct bf_weights *weights = bf_values_weights(plan->kernel);
+    int64_t results = tile_count(map, &plan->inputs.data[0]) * plan->outputs.data[0].cols;
+    uint32_t *want = bf_alloc((size_t)results * sizeof *want);
+    size_t first = plan->index;
+    while (first > 0 && map->plans.data[first - 1]->kernel == plan->kernel)
+        first--;
+    for (size_t p = first; p <= plan->index; p++)
+        if (!bf_values_repeats(map, map->plans.data[p]))
+            add_results(map, map->plans.data[p], weights, want);
+    bool ok = bf_values_verify(map, map->plans.data[first], want, weights, 1, diags);
+    free(want);
+    bf_weights_free(weights);
+    return ok;
+}
+
+const struct bf_family bf_family_dense = {divide, tile, NULL, stream, schedule, verify};

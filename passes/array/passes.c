@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "passes/array/alike.h"
 #include "passes/array/family.h"
 
 const struct bf_family *bf_family_of(enum bf_kernel_kind kind) {
@@ -104,7 +105,46 @@ bool bf_pass_schedule(struct bf_map *map, struct bf_diags *diags) {
     return each_plan(map, diags, offsetof(struct bf_family, schedule)) && bf_sequence(map, diags);
 }
 
+/* ---- verify ---- */
+
+/* Kernels that passed the value check, and whose likes need not be looked at again. */
+struct proved {
+    struct bf_kernel_plans *data;
+    size_t count, capacity;
+};
+
+static bool is_proved(const struct bf_map *map, const struct proved *proved,
+                      const struct bf_kernel_plans *plans) {
+    for (size_t i = 0; i < proved->count; i++)
+        if (bf_kernel_plans_alike(map, &proved->data[i], plans))
+            return true;
+    return false;
+}
+
+static bool verify_kernel(struct bf_map *map, struct proved *proved, struct bf_kernel_plans plans,
+                          struct bf_diags *diags) {
+    const struct bf_family *family = bf_family_of(map->plans.data[plans.first]->kernel->kind);
+    if (!family || !family->verify || is_proved(map, proved, &plans))
+        return true;
+    bool ok = true;
+    for (size_t p = plans.first; p < plans.end; p++)
+        ok &= family->verify(map, map->plans.data[p], diags);
+    if (ok && bf_kernel_plans_areas(map, &plans))
+        *bf_push(proved) = plans;
+    return ok;
+}
+
 /* verify: every dependence of every plan has a carrier in the emitted code. */
 bool bf_pass_verify(struct bf_map *map, struct bf_diags *diags) {
-    return each_plan(map, diags, offsetof(struct bf_family, verify));
+    struct proved proved = {0};
+    bool ok = true;
+    for (size_t p = 0; p < map->plans.count;) {
+        struct bf_kernel_plans plans = bf_kernel_plans_at(map, p);
+        ok &= verify_kernel(map, &proved, plans, diags);
+        p = plans.end;
+    }
+    for (size_t i = 0; i < proved.count; i++)
+        free(proved.data[i].areas);
+    free(proved.data);
+    return ok;
 }

@@ -525,6 +525,40 @@ static bool check_memory(const struct values *v, const struct bf_block_note *sto
     return ok;
 }
 
+/* ---- the weights of a PE ---- */
+
+/* Whether word w of the weight RAM gets word w of the PE's part of the weight area. */
+static bool loads_weights(const struct values *v, unsigned pe, const struct bf_descriptor *d) {
+    const struct bf_launch *launch = &v->map->program->launches[v->plan->launch];
+    const struct bf_recipe *recipe = &v->map->recipes.data[v->plan->recipe];
+    int64_t field = pe & ((1u << bf_plan_int(v->plan, "pe_bits")) - 1);
+    int64_t area = v->plan->weight_spm + (recipe->pes > 1 ? field * recipe->words : 0);
+    int64_t at = (int64_t)launch->base[d->mem.base] + d->mem.spm;
+    bool ok = d->mem.row && !d->mem.relative && !d->mem.reverse && at - area == d->mem.ram;
+    for (int level = 0; level < BF_LEVELS && ok; level++)
+        ok = (d->trips[level] == 1 || d->mem.spm_delta[level] == d->mem.ram_delta[level]) &&
+             (level < launch->group_level || launch->trips[level] == 1 ||
+              d->mem.iteration_delta[level] == 0);
+    return ok;
+}
+
+static bool check_weights(const struct values *v) {
+    for (size_t b = 0; b < v->code->block_count; b++) {
+        const struct bf_block *block = &v->code->blocks[b];
+        if (block->d.unit != BF_UNIT_LOAD || !block->d.mem.weights)
+            continue;
+        for (unsigned pe = 0; pe < bf_machine_pes(&v->map->machine); pe++)
+            if ((block->pes >> pe & 1) &&
+                (v->plan->recipe < 0 || !loads_weights(v, pe, &block->d))) {
+                struct bf_text text = {0};
+                bf_text_printf(&text, "block %u of PE %u loads other words than its weights",
+                               block->id, pe);
+                return wrong(v, &text);
+            }
+    }
+    return true;
+}
+
 /* ---- a plan ---- */
 
 bool bf_stages_check_memory(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
@@ -534,6 +568,8 @@ bool bf_stages_check_memory(struct bf_map *map, struct bf_plan *plan, struct bf_
                        diags,
                        bf_plan_int(plan, "words"),
                        bf_plan_int(plan, "planes")};
+    if (!check_weights(&v))
+        return false;
     for (size_t i = 0; i < plan->notes.count; i++)
         if (plan->notes.data[i].id == BF_FIRST_STORE)
             return check_memory(&v, &plan->notes.data[i]);

@@ -102,6 +102,7 @@ struct run {
     struct accumulator acc[16];
     uint32_t count[BF_LEVELS]; /* the iteration */
     int tile_level;
+    bool repeats; /* values are those of an earlier plan */
     unsigned pe;
     const struct bf_block *blocks[BF_BLOCKS]; /* of the PE, in order of id */
     unsigned block_count;
@@ -420,7 +421,8 @@ static bool run_iteration(struct run *r) {
     if (r->tile_level >= 0)
         computed = r->count[r->tile_level] == 0 ||
                    r->count[r->tile_level] == r->launch->trips[r->tile_level] - 1;
-    if (begins && !run_unit(r, BF_UNIT_LOAD, true, true))
+    computed = computed && !r->repeats;
+    if (begins && !r->repeats && !run_unit(r, BF_UNIT_LOAD, true, true))
         return false;
     if (computed &&
         (!run_unit(r, BF_UNIT_LOAD, false, true) || !run_unit(r, BF_UNIT_CAL, false, true)))
@@ -453,7 +455,8 @@ static bool run_plan(struct run *r, const struct bf_weights *weights) {
     r->launch = &program->launches[r->plan->launch];
     bool ok = true;
     r->packed = NULL;
-    if (r->plan->recipe >= 0) {
+    r->repeats = bf_values_repeats(r->map, r->plan);
+    if (r->plan->recipe >= 0 && !r->repeats) {
         const struct bf_recipe *recipe = &r->map->recipes.data[r->plan->recipe];
         r->packed = bf_alloc((size_t)bf_recipe_words(recipe) * machine->lanes * sizeof *r->packed);
         ok = bf_recipe_evaluate(r->map, recipe, weights, r->packed, r->diags);
@@ -466,6 +469,52 @@ static bool run_plan(struct run *r, const struct bf_weights *weights) {
 
 bool bf_values_first(const struct bf_map *map, const struct bf_plan *plan) {
     return plan->index == 0 || map->plans.data[plan->index - 1]->kernel != plan->kernel;
+}
+
+/* The recipe of a plan, if it is one for this plan's weights. */
+static const struct bf_recipe *own_recipe(const struct bf_map *map, const struct bf_plan *plan) {
+    const struct bf_recipe *recipe = plan->recipe < 0 ? NULL : &map->recipes.data[plan->recipe];
+    bool own =
+        recipe && recipe->plan >= 0 && bf_plan_same_weights(map->plans.data[recipe->plan], plan);
+    return own ? recipe : NULL;
+}
+
+static bool same_loads(const struct bf_map *map, const struct bf_plan *a, const struct bf_plan *b) {
+    const struct bf_launch *x = &map->program->launches[a->launch];
+    const struct bf_launch *y = &map->program->launches[b->launch];
+    const struct bf_kernel *code = &map->program->kernels[a->code];
+    bool same = x->kernel == y->kernel && x->window == y->window && x->strict == y->strict &&
+                x->one_weight_set == y->one_weight_set && x->context_base == y->context_base &&
+                x->context_size == y->context_size && x->period == y->period &&
+                x->group_level == y->group_level && !memcmp(x->trips, y->trips, sizeof x->trips);
+    for (size_t i = 0; i < code->block_count && same; i++) {
+        const struct bf_descriptor *d = &code->blocks[i].d;
+        int64_t here = x->base[d->mem.base], there = y->base[d->mem.base];
+        if (d->unit == BF_UNIT_LOAD && d->mem.weights)
+            same = here - a->weight_spm == there - b->weight_spm;
+        else if (d->unit == BF_UNIT_LOAD)
+            same = here == there;
+    }
+    return same;
+}
+
+bool bf_values_repeats(const struct bf_map *map, const struct bf_plan *plan) {
+    const struct bf_recipe *recipe = own_recipe(map, plan);
+    bool last = plan->index + 1 == map->plans.count ||
+                map->plans.data[plan->index + 1]->kernel != plan->kernel;
+    if (last || !recipe || plan->code < 0 || plan->launch < 0)
+        return false;
+    for (size_t p = plan->index; p-- > 0 && map->plans.data[p]->kernel == plan->kernel;) {
+        const struct bf_plan *other = map->plans.data[p];
+        const struct bf_recipe *of = own_recipe(map, other);
+        if (of && !strcmp(of->kind, recipe->kind) && of->sets == recipe->sets &&
+            of->pes == recipe->pes && of->words == recipe->words && other->code == plan->code &&
+            other->launch >= 0 && same_loads(map, other, plan) &&
+            other->inputs.count == plan->inputs.count &&
+            other->inputs.data[0].buffer == plan->inputs.data[0].buffer)
+            return true;
+    }
+    return false;
 }
 
 bool bf_values_compared(const struct bf_map *map, const struct bf_plan *plan, int64_t tile) {

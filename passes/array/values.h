@@ -33,6 +33,10 @@ uint32_t bf_values_param(const struct bf_weights *weights, const struct bf_kerne
  * rounds. */
 bool bf_values_verify(struct bf_map *map, const struct bf_plan *plan, const uint32_t *want,
                       const struct bf_weights *weights, int tile_level, struct bf_diags *diags);
+/* Whether an earlier plan of the kernel has the same code and launch, and loads from the same words
+ * and, of its weights, from the same places: its values are computed for it, and of this one it is
+ * checked where results go. Weights are packed for each by one recipe. Never the last plan. */
+bool bf_values_repeats(const struct bf_map *map, const struct bf_plan *plan);
 /* Whether a plan of the kernel, all of which have shares, has this tile in its first or last round.
  */
 bool bf_values_compared(const struct bf_map *map, const struct bf_plan *plan, int64_t tile);
