@@ -204,7 +204,7 @@ static void generate_loop(struct bf_rows_gen *g, int p, const struct bf_machine 
     }
     pass->temp_accs = g->acc_peak;
     pass->temp_words = g->word_peak;
-    int passes = g->program->passes, most_stages = passes == 1 ? 3 : passes <= 3 ? 2 : 1;
+    int passes = g->program->passes, most_stages = passes == 1 ? 4 : passes <= 3 ? 2 : 1;
     bf_rows_choose_body(machine, pass, most_stages, ((int)machine->code_words - 64) / passes);
     int temp_words = pass->temp_words * pass->unroll;
     *words = temp_words > *words ? temp_words : *words;

@@ -4,9 +4,7 @@
  * a RAM word (or becomes one), so that powers of it cost one FMA each. It is clamped where the
  * result is 0 in fp16 anyway, so that nothing overflows before it is multiplied by 0.
  */
-#include "passes/array/rows.h"
-
-typedef struct bf_rows_value value;
+#include "passes/array/rows_gen.h"
 
 static const double log2_e = 1.4426950408889634074;
 
@@ -23,6 +21,17 @@ static value hold(struct bf_rows_gen *g, value v) {
 static value clamped(struct bf_rows_gen *g, value x, double least, int holds) {
     value bound = bf_rows_constant(g, least);
     value v = bf_rows_op(g, BF_CAL_MAX, x, number(0), bound, true);
+    for (int i = 0; i < holds; i++)
+        bf_rows_hold(g, v);
+    return v;
+}
+
+/* x in a RAM word, held `holds` times more. */
+static value as_word(struct bf_rows_gen *g, value x, int holds) {
+    bool there = x.at.place == BF_IN_INPUT || x.at.place == BF_IN_TEMP_WORD;
+    value v = there ? x
+                    : bf_rows_op(g, BF_CAL_FMA, bf_rows_as_addend(g, x, false),
+                                 at(BF_IN_NUMBER, BF_B_ONE), bf_rows_zero(), true);
     for (int i = 0; i < holds; i++)
         bf_rows_hold(g, v);
     return v;
@@ -54,15 +63,20 @@ static value gelu_erf(struct bf_rows_gen *g, value x) {
     return bf_rows_fma(g, logistic(g, bf_rows_negated(q)), low, number(0));
 }
 
-/* 0.5 x (1 + tanh(u)) = x / (1 + 2^(-2 log2(e) u)), u = sqrt(2 / pi) (x + 0.044715 x^3) */
+/* 0.5 x (1 + tanh(u)) = x / (1 + 2^(-2 log2(e) u)), u = sqrt(2 / pi) (x + 0.044715 x^3). Far from 0
+ * the power overflows to infinity or vanishes, and x / infinity and x / 1 are right. The linear
+ * coefficient needs two pieces. */
 static value gelu_tanh(struct bf_rows_gen *g, value x) {
     const double c = 2 * 1.4426950408889634074 * 0.79788456080286535588;
-    value low = clamped(g, x, -6, 1);
-    value minus = clamped(g, bf_rows_negated(low), -6, 2);
-    value square = bf_rows_fma(g, minus, minus, number(0));
-    value sum = bf_rows_fma(g, square, number(c * 0.044715), number(c));
-    value q = bf_rows_op(g, BF_CAL_FMA, sum, minus, bf_rows_zero(), false);
-    return bf_rows_fma(g, logistic(g, q), low, number(0));
+    const double cubic = bf_half_to_double(bf_half_from_double(c * 0.044715));
+    const double linear = c + 12 * (c * 0.044715 - cubic); /* exact at x^2 = 12: off by 0.94 ulp */
+    const double high = bf_half_to_double(bf_half_from_double(linear));
+    value word = as_word(g, x, 3);
+    value sum = bf_rows_plain_fma(g, word, word, bf_rows_zero());
+    sum = bf_rows_plain_fma(g, sum, bf_rows_factor(g, -cubic), bf_rows_constant(g, -high));
+    sum = bf_rows_plain_fma(g, sum, at(BF_IN_NUMBER, BF_B_ONE), bf_rows_constant(g, high - linear));
+    value q = bf_rows_plain_fma(g, sum, word, bf_rows_zero());
+    return bf_rows_plain_fma(g, logistic(g, q), word, bf_rows_zero());
 }
 
 static value sigmoid(struct bf_rows_gen *g, value x) {

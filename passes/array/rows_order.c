@@ -4,7 +4,9 @@
  * special_latency) cycles, a RAM word two cycles later than that. The body's elements are
  * independent, so that a list scheduler fills the wait of one with work of the others: of the
  * instructions whose predecessors have issued it takes the one that can go first, then the one
- * with the longest way to the end.
+ * with the longest way to the end. It does not see the next trip of the loop, which can begin
+ * while the last results of this one are still to come: where special functions bind, instructions
+ * are then moved one at a time, in a fixed pseudo-random order, as long as a trip gets no longer.
  */
 #include "passes/array/rows.h"
 
@@ -149,14 +151,53 @@ static int cycles(const struct graph *g, const int *order) {
     return ends[3] - ends[2];
 }
 
+/* Moves the instruction at `from` to `to`; false if one that waits for another would overtake it.
+ */
+static bool move(const struct graph *g, int *order, int from, int to) {
+    int moved = order[from], step = from < to ? 1 : -1;
+    for (int n = from + step; n != to + step; n += step) {
+        int other = order[n];
+        if (step > 0 ? moved < other && g->wait[moved][other]
+                     : other < moved && g->wait[other][moved])
+            return false;
+    }
+    for (int n = from; n != to; n += step)
+        order[n] = order[n + step];
+    order[to] = moved;
+    return true;
+}
+
+/* Returns the length of a trip. */
+static int improve(const struct graph *g, int *order, int length) {
+    enum { TRIES = 400 };
+    int trial[BF_MAX_BODY], specials = 0;
+    uint32_t random = 1;
+    for (int i = 0; i < g->count; i++)
+        specials += g->special[i];
+    int least = specials * (int)g->machine->special_interval;
+    for (int try = 0; least >= g->count && try < TRIES && length > least; try++) {
+        random = random * 1664525 + 1013904223;
+        int from = (int)(random >> 24) % g->count, to = (int)(random >> 16 & 0xff) % g->count;
+        memcpy(trial, order, sizeof trial);
+        if (from == to || !move(g, trial, from, to))
+            continue;
+        int now = cycles(g, trial);
+        if (now > length)
+            continue;
+        length = now;
+        memcpy(order, trial, sizeof trial);
+    }
+    return length;
+}
+
 int bf_rows_order(const struct bf_machine *machine, const struct bf_rows_pass *pass,
                   struct bf_rows_slot *slots, int count) {
     struct graph g = {.machine = machine, .count = count};
     struct bf_rows_slot sorted[BF_MAX_BODY];
-    int order[BF_MAX_BODY];
+    int order[BF_MAX_BODY] = {0};
     build(&g, pass, slots);
     schedule(&g, order);
-    int length = cycles(&g, order);
+    int length = improve(&g, order, cycles(&g, order));
     for (int n = 0; n < count; n++)
         sorted[n] = slots[order[n]];
     memcpy(slots, sorted, (size_t)count * sizeof *slots);

@@ -17,7 +17,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_STAGES = 3, MOST_ITEMS = BF_MAX_BODY };
+enum { MOST_STAGES = 4, MOST_ITEMS = BF_MAX_BODY };
 
 /* A loop cut in stages. */
 struct cut {
@@ -192,33 +192,54 @@ static void try_cut(const struct bf_machine *machine, struct bf_rows_pass *pass,
             int length =
                 bf_rows_slots(cut->items, cut->count, 0, cut->stages - 1, true, unroll, slots);
             int64_t cycles = bf_rows_order(machine, pass, slots, length) * 840 / unroll;
-            /* stages cost code and blocks: they must save a tenth */
+            /* stages cost code and blocks: they must save a twentieth */
             if (best->cycles &&
-                cycles * (cut->stages > best->cut.stages ? 10 : 9) >= best->cycles * 9)
+                cycles * (cut->stages > best->cut.stages ? 20 : 19) >= best->cycles * 19)
                 continue;
             *best = (struct choice){*cut, unroll, parts, cycles};
         }
 }
 
+/* Everything that choosing needs. */
+struct search {
+    const struct bf_machine *machine;
+    struct bf_rows_pass *pass;
+    int definer[MOST_ITEMS][3];
+    int most_stages, budget;
+    struct cut cut;
+    struct choice best;
+};
+
+/* All cuts whose first stages begin as cut->begin says: no further one, then one more. */
+static void try_cuts(struct search *s, int stages) {
+    int count = (int)s->pass->loop.count, begin[MOST_STAGES];
+    memcpy(begin, s->cut.begin, sizeof begin);
+    s->cut = (struct cut){.stages = stages};
+    memcpy(s->cut.begin, begin, sizeof begin);
+    if (make_cut(&s->pass->loop, s->definer, &s->cut))
+        try_cut(s->machine, s->pass, &s->cut, s->budget, &s->best);
+    /* Many stages pay where a special function keeps the rest waiting: in short chains. */
+    if (stages == s->most_stages || count < 6 || (stages == 3 && count > 12))
+        return;
+    for (int next = count - 1; next > begin[stages - 1]; next--) {
+        memcpy(s->cut.begin, begin, sizeof begin);
+        s->cut.begin[stages] = next;
+        try_cuts(s, stages + 1);
+    }
+}
+
 void bf_rows_choose_body(const struct bf_machine *machine, struct bf_rows_pass *pass,
                          int most_stages, int budget) {
-    int count = (int)pass->loop.count, definer[MOST_ITEMS][3];
-    struct choice *best = bf_alloc(sizeof *best);
-    struct cut *cut = bf_alloc(sizeof *cut);
+    struct search *search = bf_alloc(sizeof *search);
+    struct choice *best = &search->best;
+    search->machine = machine;
+    search->pass = pass;
+    search->most_stages = most_stages;
+    search->budget = budget;
     pass->unroll = pass->parts = pass->stages = 1;
-    if (count > 0 && count <= MOST_ITEMS) {
-        find_definers(&pass->loop, definer);
-        for (int first = count; first > 0; first--)
-            for (int second = count; second > first || second == count; second--) {
-                int stages = 1 + (first < count) + (second < count && first < second);
-                if (stages > most_stages || (stages > 1 && count < 6))
-                    continue;
-                *cut = (struct cut){.stages = stages, .begin = {0, first, second}};
-                if (make_cut(&pass->loop, definer, cut))
-                    try_cut(machine, pass, cut, budget, best);
-                if (second == first)
-                    break;
-            }
+    if (pass->loop.count > 0 && pass->loop.count <= MOST_ITEMS) {
+        find_definers(&pass->loop, search->definer);
+        try_cuts(search, 1);
     }
     if (best->cycles) {
         pass->unroll = best->unroll;
@@ -230,6 +251,5 @@ void bf_rows_choose_body(const struct bf_machine *machine, struct bf_rows_pass *
         for (int i = 0; i < best->cut.count; i++)
             *bf_push(&pass->loop) = best->cut.items[i];
     }
-    free(cut);
-    free(best);
+    free(search);
 }
