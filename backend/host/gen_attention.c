@@ -172,8 +172,8 @@ static void transpose_piece(struct attention *a, LLVMValueRef key, int64_t rows,
                             int64_t cols, LLVMValueRef to) {
     struct bf_ll *ll = a->ll;
     LLVMValueRef from = bf_ll_add(ll, bf_ll_mul_int(ll, key, a->k.pitch), col);
-    bf_tile_transpose(ll, BF_HOST_F32, bf_ll_at(ll, a->k_at, from), a->k.pitch, rows, cols,
-                      a->lanes, bf_ll_at(ll, to, bf_ll_mul_int(ll, col, a->wide)), a->wide);
+    bf_tile_transpose(ll, bf_ll_at(ll, a->k_at, from), a->k.pitch, rows, cols, a->lanes,
+                      bf_ll_at(ll, to, bf_ll_mul_int(ll, col, a->wide)), a->wide);
 }
 
 /* One panel of kt: `count` keys from `key` on. */
@@ -548,10 +548,8 @@ static void begin_unit(struct attention *a, LLVMValueRef unit) {
     a->v_at = head_at(a, &a->v, bf_gen_input(gen, 2), sample, kv_head);
     a->y_at = head_at(a, &a->y, bf_gen_output(gen, 0), sample, head);
     if (a->masked) {
-        LLVMValueRef zero = bf_ll_int(ll, 0), number = sample;
-        if (a->mask.samples > a->y.samples) /* one a head, as if they were samples */
-            number = bf_ll_add(ll, bf_ll_mul_int(ll, sample, a->heads), head);
-        LLVMValueRef at = bf_gen_offset(ll, &a->mask, number, zero, zero);
+        LLVMValueRef zero = bf_ll_int(ll, 0);
+        LLVMValueRef at = bf_gen_offset(ll, &a->mask, sample, zero, zero);
         a->mask_at = bf_gen_element(ll, &a->mask, bf_gen_input(gen, 3), at);
     }
     a->first_row = bf_ll_mul_int(ll, number, a->tiles * a->height);

@@ -92,9 +92,9 @@ static void transpose_piece(struct block_dense *d, LLVMValueRef from, LLVMValueR
                             LLVMValueRef input, int64_t blocks, int64_t inputs) {
     struct bf_ll *ll = d->ll;
     int64_t to_pitch = d->count * d->groups.lanes;
-    bf_tile_transpose(ll, d->x.element, bf_gen_element(ll, &d->x, from, input), d->groups.inputs,
-                      blocks, inputs, d->groups.lanes,
-                      bf_ll_at(ll, to, bf_ll_mul_int(ll, input, to_pitch)), to_pitch);
+    bf_tile_transpose(ll, bf_ll_at(ll, from, input), d->groups.inputs, blocks, inputs,
+                      d->groups.lanes, bf_ll_at(ll, to, bf_ll_mul_int(ll, input, to_pitch)),
+                      to_pitch);
 }
 
 /* xt of one vector of blocks. */
@@ -105,7 +105,7 @@ static void transpose(struct block_dense *d, LLVMValueRef vector, int64_t blocks
     bf_ll_loop_begin(ll, &rows, bf_ll_int(ll, 0), bf_ll_int(ll, d->count), 1);
     LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, vector, lanes * d->groups.inputs),
                                 bf_ll_mul_int(ll, rows.index, d->x.pitch));
-    LLVMValueRef from = bf_gen_element(ll, &d->x, d->x_at, at);
+    LLVMValueRef from = bf_ll_at(ll, d->x_at, at);
     LLVMValueRef to = bf_ll_at(ll, xt_at(d, vector), bf_ll_mul_int(ll, rows.index, lanes));
     LLVMValueRef whole = bf_ll_int(ll, d->groups.inputs - rest);
     if (d->groups.inputs >= lanes) {
@@ -213,7 +213,7 @@ static void unit(struct block_dense *d, LLVMValueRef index) {
         bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->x.stride), bf_ll_mul_int(ll, row, d->x.pitch));
     LLVMValueRef y =
         bf_ll_add(ll, bf_ll_mul_int(ll, sample, out.stride), bf_ll_mul_int(ll, row, out.pitch));
-    d->x_at = bf_gen_element(ll, &d->x, bf_gen_input(gen, 0), x);
+    d->x_at = bf_ll_at(ll, bf_gen_input(gen, 0), x);
     d->y_at = bf_gen_element(ll, &out, bf_gen_output(gen, 0), y);
     d->row = bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->rows), row);
 

@@ -106,11 +106,6 @@ struct tile {
     int64_t rows, vectors, cols;
 };
 
-static LLVMValueRef x_at(struct dense *d, LLVMValueRef x, LLVMValueRef index) {
-    return d->shape.x.element == BF_HOST_U8 ? bf_ll_at_byte(d->ll, x, index)
-                                            : bf_ll_at(d->ll, x, index);
-}
-
 /* Columns of vector v that exist. */
 static unsigned lanes_of(const struct dense *d, const struct tile *t, int64_t v) {
     return (unsigned)bf_tile_smaller(d->lanes, t->cols - v * d->lanes);
@@ -143,7 +138,6 @@ static void accumulate(struct dense *d, const struct tile *t, const struct block
         .rows = t->rows,
         .vectors = t->vectors,
         .lanes = d->lanes,
-        .element = d->shape.x.element,
         .x = t->x,
         .w = bf_ll_at_int(d->ll, t->weights, t->vectors * d->lanes),
         .x_pitch = d->shape.x.pitch,
@@ -177,9 +171,7 @@ static void finish(struct dense *d, const struct tile *t, LLVMValueRef *sums) {
             bf_ll_load(ll, bf_ll_at_int(ll, from, v * d->lanes), lanes_of(d, t, v), 4);
         value = bf_gen_epilogue(d->gen, value, row, bf_ll_add_int(ll, t->col, v * d->lanes));
         LLVMValueRef at = bf_ll_add_int(ll, offset, v * d->lanes);
-        bf_ll_store_element(ll, y.element, value,
-                            y.element == BF_HOST_U8 ? bf_ll_at_byte(ll, t->y, at)
-                                                    : bf_ll_at(ll, t->y, at));
+        bf_ll_store_element(ll, y.element, value, bf_gen_element(ll, &y, t->y, at));
     }
     bf_ll_loop_end(ll, &loop);
 }
@@ -214,6 +206,7 @@ static void tile(struct dense *d, const struct tile *t, const struct block *bloc
 /* The tile of unit `unit` (tile after tile, matrix after matrix) of one panel. */
 static void unit(struct dense *d, LLVMValueRef index, struct tile t, const struct block *block) {
     struct bf_ll *ll = d->ll;
+    struct bf_host_operand out = bf_gen_output_shape(d->gen, 0);
     LLVMValueRef sample = bf_ll_div_int(ll, index, d->tiles);
     LLVMValueRef number = bf_ll_rem_int(ll, index, d->tiles);
     if (d->shape.samples == 1)
@@ -223,11 +216,9 @@ static void unit(struct dense *d, LLVMValueRef index, struct tile t, const struc
                                bf_ll_mul_int(ll, row, d->shape.x.pitch));
     LLVMValueRef y =
         bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->y_stride), bf_ll_mul_int(ll, row, d->y_pitch));
-    t.x = x_at(d, bf_gen_input(d->gen, 0), x);
+    t.x = bf_ll_at(ll, bf_gen_input(d->gen, 0), x);
     y = bf_ll_add(ll, y, t.col);
-    t.y = bf_gen_output_shape(d->gen, 0).element == BF_HOST_U8
-              ? bf_ll_at_byte(ll, bf_gen_output(d->gen, 0), y)
-              : bf_ll_at(ll, bf_gen_output(d->gen, 0), y);
+    t.y = bf_gen_element(ll, &out, bf_gen_output(d->gen, 0), y);
     t.row = bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->shape.rows), row);
     t.ahead = ahead(d, &t, block, index);
 

@@ -6,11 +6,6 @@ int64_t bf_tile_most_rows(const struct bf_host_target *target, int64_t vectors) 
     return bf_tile_larger(bf_tile_smaller(rows, BF_TILE_ROWS), 1);
 }
 
-static LLVMValueRef element_at(struct bf_ll *ll, enum bf_host_element element, LLVMValueRef pointer,
-                               LLVMValueRef index) {
-    return element == BF_HOST_U8 ? bf_ll_at_byte(ll, pointer, index) : bf_ll_at(ll, pointer, index);
-}
-
 /* One input; x and w point at it, next are the sums after it. */
 static void multiply(struct bf_ll *ll, const struct bf_tile *t, LLVMValueRef x, LLVMValueRef w,
                      const LLVMValueRef *sums, LLVMValueRef *next) {
@@ -19,8 +14,7 @@ static void multiply(struct bf_ll *ll, const struct bf_tile *t, LLVMValueRef x, 
     for (int64_t v = 0; v < t->vectors; v++)
         weights[v] = bf_ll_load(ll, bf_ll_at_int(ll, w, v * t->lanes), lanes, lanes * 4);
     for (int64_t r = 0; r < t->rows; r++) {
-        LLVMValueRef at = element_at(ll, t->element, x, bf_ll_int(ll, r * t->x_pitch));
-        LLVMValueRef splat = bf_ll_splat(ll, bf_ll_load_element(ll, t->element, at, 1), lanes);
+        LLVMValueRef splat = bf_ll_load_splat(ll, bf_ll_at_int(ll, x, r * t->x_pitch), lanes);
         for (int64_t v = 0; v < t->vectors; v++) {
             int64_t s = r * t->vectors + v;
             next[s] = bf_ll_fma(ll, splat, weights[v], sums[s]);
@@ -36,16 +30,15 @@ static void multiply_loop(struct bf_ll *ll, const struct bf_tile *t, LLVMValueRe
     bf_ll_loop_begin(ll, &loop, first, end, step);
     for (int64_t s = 0; s < count * step; s++)
         bf_ll_carry(ll, &loop, sums[s]);
-    LLVMValueRef x = element_at(ll, t->element, t->x, loop.index);
+    LLVMValueRef x = bf_ll_at(ll, t->x, loop.index);
     LLVMValueRef w = bf_ll_at(ll, t->w, bf_ll_mul_int(ll, loop.index, t->w_pitch));
     if (t->ahead) {
         LLVMValueRef line = bf_ll_mul_int(ll, loop.index, BF_TILE_LINE);
         bf_ll_prefetch(ll, bf_ll_at_byte(ll, t->ahead, line));
     }
     for (int64_t i = 0; i < step; i++)
-        multiply(ll, t, element_at(ll, t->element, x, bf_ll_int(ll, i)),
-                 bf_ll_at_int(ll, w, i * t->w_pitch), loop.carried + i * count,
-                 loop.next + i * count);
+        multiply(ll, t, bf_ll_at_int(ll, x, i), bf_ll_at_int(ll, w, i * t->w_pitch),
+                 loop.carried + i * count, loop.next + i * count);
     bf_ll_loop_end(ll, &loop);
     for (int64_t s = 0; s < count * step; s++)
         sums[s] = loop.carried[s];
@@ -90,17 +83,16 @@ LLVMValueRef bf_tile_widen(struct bf_ll *ll, LLVMValueRef vector, unsigned count
     return bf_ll_shuffle(ll, vector, bf_ll_const(ll, lanes, 0), picks, count);
 }
 
-void bf_tile_transpose(struct bf_ll *ll, enum bf_host_element element, LLVMValueRef from,
-                       int64_t pitch, int64_t rows, int64_t cols, int64_t lanes, LLVMValueRef to,
-                       int64_t to_pitch) {
+void bf_tile_transpose(struct bf_ll *ll, LLVMValueRef from, int64_t pitch, int64_t rows,
+                       int64_t cols, int64_t lanes, LLVMValueRef to, int64_t to_pitch) {
     LLVMValueRef piece[64];
     unsigned count = (unsigned)lanes;
     for (int64_t r = 0; r < lanes; r++) {
         piece[r] = bf_ll_const(ll, count, 0);
         if (r >= rows)
             continue;
-        LLVMValueRef at = element_at(ll, element, from, bf_ll_int(ll, r * pitch));
-        piece[r] = bf_tile_widen(ll, bf_ll_load_element(ll, element, at, (unsigned)cols), count);
+        LLVMValueRef at = bf_ll_at_int(ll, from, r * pitch);
+        piece[r] = bf_tile_widen(ll, bf_ll_load(ll, at, (unsigned)cols, 4), count);
     }
     bf_ll_transpose(ll, piece, count);
     for (int64_t c = 0; c < cols; c++)

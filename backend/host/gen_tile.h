@@ -19,11 +19,10 @@ enum {
 
 struct bf_tile {
     int64_t rows, vectors, lanes;
-    enum bf_host_element element; /* of x */
-    LLVMValueRef x, w;            /* at k = 0 */
-    int64_t x_pitch, w_pitch;     /* from row to row of x, from k to k of w */
-    LLVMValueRef ahead;           /* a line is prefetched from here at k = 0, the next at k = 1, ..;
-                                     NULL: none */
+    LLVMValueRef x, w;        /* at k = 0 */
+    int64_t x_pitch, w_pitch; /* from row to row of x, from k to k of w */
+    LLVMValueRef ahead;       /* a line is prefetched from here at k = 0, the next at k = 1, ..;
+                                 NULL: none */
 };
 
 /* Registers that are left for sums beside the vectors of one input and a broadcast. */
@@ -41,9 +40,8 @@ LLVMValueRef bf_tile_widen(struct bf_ll *ll, LLVMValueRef vector, unsigned count
 /* A piece of `rows` rows (pitch from one to the next) and `cols` columns, both at most `lanes`,
  * read at `from` and written with rows as lanes: column c, zero beyond `rows`, at `to` + c x
  * to_pitch, aligned to a vector. */
-void bf_tile_transpose(struct bf_ll *ll, enum bf_host_element element, LLVMValueRef from,
-                       int64_t pitch, int64_t rows, int64_t cols, int64_t lanes, LLVMValueRef to,
-                       int64_t to_pitch);
+void bf_tile_transpose(struct bf_ll *ll, LLVMValueRef from, int64_t pitch, int64_t rows,
+                       int64_t cols, int64_t lanes, LLVMValueRef to, int64_t to_pitch);
 
 static inline int64_t bf_tile_smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
