@@ -1,7 +1,7 @@
 /* gen_math.c - functions of one argument on vectors, by polynomials. See gen.h.
  *
  * Coefficients are minimax fits in f64 (Lawson's iteration; for quotients on linearised residuals),
- * rounded to f32. Errors are the largest over all of f32's range, measured by test_host_math.
+ * rounded to f32. test/python/test_host.py measures the errors.
  */
 #include "backend/host/gen.h"
 
