@@ -1,5 +1,6 @@
 # make            build everything into build/          make check    build, run every test
 # make demo       build, compile and run a network      make install  PREFIX=/usr/local DESTDIR=
+# make report     where the cycles of FABNet-base go: build/fabnet.html
 # CC=clang-19, BUILD=dir and CFLAGS="-O0 -g" work as one expects. New files are found by wildcard:
 # a .c file in one of the folders below belongs to that folder's library, a main_NAME.c is a program.
 # V=1 shows the commands.
@@ -168,6 +169,9 @@ check-install: all
 check-bytes: all
 	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
 	@test/same_bytes.sh $(BUILD) build-clang
+# The report page in headless Chromium (apt-get install chromium); its screenshots for docs/images.
+check-report: all
+	@python3 test/report/check.py $(BUILD) $(IMAGES)
 fuzz-networks: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/fuzz/networks.py $(COUNT)
 
@@ -198,6 +202,13 @@ bench-host: all $(BENCH)/venv/ready $(BENCH)/runner.so
 demo: deps
 	$(again) all
 	@BUILD=$(BUILD) sh examples/digits/demo.sh
+
+# Where the cycles of FABNet-base go, as a page.
+report: deps
+	$(again) all
+	$(BUILD)/bfcc examples/networks/fabnet.bfly -random-weights 1 -o $(BUILD)/fabnet.bfx
+	$(BUILD)/bfrun $(BUILD)/fabnet.bfx -random-inputs 1 -source examples/networks -report $(BUILD)/fabnet.html
+	@echo "report: open $(BUILD)/fabnet.html"
 
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 format:
@@ -268,7 +279,7 @@ dist: | $(BUILD)/files
 clean:
 	rm -rf build build-*
 
-.PHONY: all demo check install uninstall clean format lint asan dist deps check-all check-unit \
+.PHONY: all demo report check check-report install uninstall clean format lint asan dist deps check-all check-unit \
         check-lit check-python check-includes check-reference check-networks check-bytes \
         check-host-targets check-install fuzz-networks fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:

@@ -13,6 +13,11 @@ static void put_string(json_t *object, const char *key, const char *value) {
     json_object_set_new(object, key, string ? string : json_string("?")); /* not UTF-8 */
 }
 
+static void push_string(json_t *array, const char *value) {
+    json_t *string = json_string(value);
+    json_array_append_new(array, string ? string : json_string("?")); /* not UTF-8 */
+}
+
 static void push(json_t *array, uint64_t value) {
     json_array_append_new(array, json_integer((json_int_t)value));
 }
@@ -211,9 +216,13 @@ static json_t *jobs_json(const struct bf_recorder *r) {
         const char *what = code                     ? r->program->kernels[seq->y].name
                            : d->kind == BF_DMA_FILL ? ""
                                                     : tensor_at(r->program, d->dram);
-        json_array_append_new(array, json_pack("[s,I,I,I,s]", code ? "code" : kinds[d->kind & 3],
-                                               (json_int_t)job->begin, (json_int_t)job->end,
-                                               (json_int_t)job->bytes, what));
+        json_t *row = json_array();
+        push_string(row, code ? "code" : kinds[d->kind & 3]);
+        push(row, job->begin);
+        push(row, job->end);
+        push(row, job->bytes);
+        push_string(row, what);
+        json_array_append_new(array, row);
     }
     return array;
 }

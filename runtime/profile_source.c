@@ -43,7 +43,8 @@ json_t *bf_profile_files(const struct bf_program *program, const char *const *fo
         for (size_t f = 0; !text && is_source(name) && folders && folders[f]; f++)
             text = read_source(folders[f], name);
         json_t *file = json_object();
-        json_object_set_new(file, "name", json_string(name));
+        json_t *shown = json_string(name); /* NULL: not UTF-8 */
+        json_object_set_new(file, "name", shown ? shown : json_string("?"));
         json_object_set_new(file, "text", text ? text : json_null());
         json_array_append_new(files, file);
     }

@@ -37,7 +37,7 @@ function timeBox(x, begin, end, y, height, attributes) {
 /* As much of a text as fits. */
 function inside(text, left, right, y) {
   const fits = Math.floor((right - left - 8) / 6.2);
-  if (fits < 3) return null;
+  if (fits < Math.min(6, text.length)) return null;
   return drawn("text", { class: "inside", x: left + 5, y }, text.length > fits ? text.slice(0, fits - 1) + "\u2026" : text);
 }
 

@@ -60,7 +60,7 @@ function tinted(text) {
 const sourceLines = new Map();
 function sourceLine(file, number, text, highest) {
   const key = `${file}:${number}`, cycles = lineCycles.get(key);
-  const line = element("li", { class: cycles ? "hot" : null, "data-line": key, style: cycles ? { "--w": (0.06 + 0.5 * cycles / highest).toFixed(3) } : {} },
+  const line = element("li", { class: cycles ? "hot" : null, "data-line": key, style: cycles ? { "--w": (0.06 + 0.34 * cycles / highest).toFixed(3) } : {} },
     cycles ? element("button", { type: "button", class: "share", "data-value": cycles, "aria-label": `Line ${number}: ${grouped(cycles)} cycles, ${percent(cycles / profile.cycles)}` }, grouped(cycles))
            : element("span", { class: "share" }),
     element("span", { class: "number" }, String(number)), element("span", { class: "text" }, tinted(text)));

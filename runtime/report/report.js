@@ -72,8 +72,9 @@ const operators = [...new Set(profile.kernels.map(k => k.what))];
 const hue = index => `var(--k${index % 12})`;
 const kernels = profile.kernels.map((k, index) => ({
   ...k, index,
+  name: k.name || `k${index}`, /* names that are not UTF-8 are missing */
   color: hue(operators.indexOf(k.what)),
-  label: k.what || k.name,
+  label: k.what || k.name || `kernel ${index}`,
   share: k.cycles / profile.cycles,
   ofBound: k.cycles ? k.bound / k.cycles : 0,
   ops: 2 * machine.lanes * k.CAL.issued,

@@ -74,7 +74,7 @@ function watchCopies() {
 
 const nameCell = (label, color, run, detail) =>
   element("button", { type: "button", class: "name", title: label, on: { click: event => { event.stopPropagation(); run(); } } },
-          element("span", { class: "dot", style: { "--c": color }, "aria-hidden": "true" }), element("span", {}, label, detail ? element("em", {}, " " + detail) : null));
+          element("span", { class: "dot", style: { "--c": color }, "aria-hidden": "true" }), element("span", { class: "label" }, label), detail ? element("em", {}, " " + detail) : null);
 
 const stateColor = s => `var(--c-${STATES[s]})`;
 
