@@ -23,6 +23,10 @@ static inline struct bf_diags test_diags(struct bf_sources *sources) {
     return (struct bf_diags){.sources = sources, .out = stderr, .error_limit = 20};
 }
 
+/* What tests may change: the weights, before any pass reads them; whether rewrite runs. */
+static void (*change_weights)(struct bf_weights *weights);
+static bool without_rewrite;
+
 /* False if a pass refused. The net stays the caller's. */
 static inline bool compile_net(struct compiled *c, struct bf_net *net,
                                const struct bf_machine *machine, int64_t batch, uint64_t seed) {
@@ -30,11 +34,14 @@ static inline bool compile_net(struct compiled *c, struct bf_net *net,
     c->diags = test_diags(&c->sources);
     net->header.batch = batch;
     c->weights = bf_weights_random(net, seed);
+    if (change_weights)
+        change_weights(c->weights);
     if (!bf_pass_fold(net, &c->diags) || !bf_pass_simplify(net, &c->diags) ||
         !bf_pass_axes(net, &c->diags) || !bf_pass_exponents(net, &c->diags))
         return false;
     struct bf_poly *poly = bf_pass_select(net, &c->diags);
-    if (!poly || !bf_pass_slice(poly, machine, &c->diags) || !bf_poly_verify(poly, &c->diags)) {
+    if (!poly || (!without_rewrite && !bf_pass_rewrite(poly, c->weights, &c->diags)) ||
+        !bf_pass_slice(poly, machine, &c->diags) || !bf_poly_verify(poly, &c->diags)) {
         bf_poly_free(poly);
         return false;
     }
