@@ -91,11 +91,32 @@ static void complex_result(struct bf_select *select, const struct bf_value *valu
     }
 }
 
+/* Whether an embedding reads a network input as ids, or anything else as numbers. */
+static bool is_read(const struct bf_net *net, const struct bf_value *value, bool as_ids) {
+    for (size_t i = 0; i < net->ops.count; i++) {
+        const struct bf_op *op = net->ops.data[i];
+        for (unsigned a = 0; a < op->arg_count; a++)
+            if (op->args[a] == value && (op->kind == BF_OP_EMBEDDING) == as_ids)
+                return true;
+    }
+    for (size_t i = 0; i < net->outputs.count && !as_ids; i++)
+        if (net->outputs.data[i].value == value)
+            return true;
+    return false;
+}
+
+/* Bytes that choose rows of a table come in as integers, those of a mask as 0 and 1 in fp16. */
+static enum bf_dtype input_dtype(const struct bf_net *net, const struct bf_value *value) {
+    bool ids = value->type.dtype == BF_U8 && is_read(net, value, true);
+    return ids ? BF_I32 : value->type.dtype;
+}
+
 static struct bf_operand input_operand(struct bf_select *select, const struct bf_value *value) {
     struct bf_buffer *buffer = bf_poly_find_buffer(select->poly, value->name);
     if (!buffer) {
         buffer = new_buffer(select, value, value->name, BF_BUFFER_INPUT, 0);
         buffer->tensor = buffer->name;
+        buffer->dtype = input_dtype(select->net, value);
     }
     return bf_operand_whole(buffer);
 }
@@ -319,6 +340,11 @@ static bool select_embedding(struct bf_select *select, const struct bf_op *op) {
     const struct bf_value *ids_value = bf_op_arg(op, "ids");
     if (ids_value->op)
         return unsupported(select, op->loc, "ids that are not a network input");
+    if (ids_value->type.dtype == BF_U8 && is_read(select->net, ids_value, false))
+        return bf_diag_error(select->diags, op->loc,
+                             "cannot map this on an array: '%s' holds ids here and is a mask "
+                             "elsewhere; make it two inputs",
+                             ids_value->name);
     if (!bf_select_operand(select, ids_value, &ids))
         return false;
     if (!bf_op_weight_view(op, "weight", &table))
@@ -373,10 +399,12 @@ static bool select_op(struct bf_select *select, const struct bf_op *op) {
 static void copy_tensors(struct bf_poly *poly, const struct bf_net *net) {
     for (size_t i = 0; i < net->params.count; i++)
         bf_poly_param(poly, net->params.data[i]);
-    for (size_t i = 0; i < net->inputs.count; i++)
-        *bf_push(&poly->tensors) =
-            (struct bf_poly_tensor){bf_arena_strdup(&poly->arena, net->inputs.data[i]->name), false,
-                                    net->inputs.data[i]->type};
+    for (size_t i = 0; i < net->inputs.count; i++) {
+        struct bf_poly_tensor *tensor = bf_push(&poly->tensors);
+        *tensor = (struct bf_poly_tensor){bf_arena_strdup(&poly->arena, net->inputs.data[i]->name),
+                                          false, net->inputs.data[i]->type};
+        tensor->type.dtype = input_dtype(net, net->inputs.data[i]);
+    }
     for (size_t i = 0; i < net->outputs.count; i++)
         *bf_push(&poly->tensors) =
             (struct bf_poly_tensor){bf_arena_strdup(&poly->arena, net->outputs.data[i].name), true,

@@ -101,7 +101,8 @@ static bool fits(const struct bf_program *program, enum bf_tensor_kind kind, con
         const struct bf_tensor_place *tensor = &program->tensors[i];
         if (tensor->kind != kind || strcmp(tensor->name, name))
             continue;
-        bool same = tensor->dtype == (uint8_t)type->dtype && tensor->rank == type->rank;
+        bool ids = type->dtype == BF_U8 && tensor->dtype == BF_I32; /* bytes come in as integers */
+        bool same = (ids || tensor->dtype == (uint8_t)type->dtype) && tensor->rank == type->rank;
         for (unsigned a = 0; same && a < tensor->rank; a++)
             same = tensor->dims[a] == type->dims[a];
         return same;

@@ -135,13 +135,23 @@ def draw(name, shape, rng):
     return rng.normal(0, deviation, shape).astype(np.float16)
 
 
+def declaration(shape):
+    return f"f16{list(shape)}" if isinstance(shape[0], int) else f"{shape[0]}{list(shape[2:])}"
+
+
+def draw_input(rng, shape):
+    """Of a shape, or of (type, limit, shape ..) of ids."""
+    if isinstance(shape[0], int):
+        return rng.normal(size=shape).astype(np.float16)
+    return rng.integers(0, shape[1], shape[2:]).astype({"i32": "i4", "u8": "u1"}[shape[0]])
+
+
 class Library(unittest.TestCase):
     def check(self, inputs, body, model, outputs=("y",), batch=1):
         """`model` gets the weights and the inputs of a sample and gives the outputs, a list."""
         rng = np.random.default_rng(7)
-        lines = "".join(f"input {n}: f16{list(s)}; " for n, s in inputs.items())
-        samples = [{n: rng.normal(size=s).astype(np.float16) for n, s in inputs.items()}
-                   for _ in range(batch)]
+        lines = "".join(f"input {n}: {declaration(s)}; " for n, s in inputs.items())
+        samples = [{n: draw_input(rng, s) for n, s in inputs.items()} for _ in range(batch)]
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
 
@@ -165,7 +175,8 @@ class Library(unittest.TestCase):
             self.assertEqual((folder / "ref").read_bytes(), (folder / "sim").read_bytes())
             got = tensorfile.load(folder / "ref")[0]
         for i, sample in enumerate(samples):
-            exact = model(Weights(tensors), *(sample[n].astype(float) for n in inputs))
+            exact = model(Weights(tensors), *(
+                sample[n].astype(float if sample[n].dtype == np.float16 else int) for n in inputs))
             for name, want in zip(outputs, exact):
                 value = (got[name][i] if batch > 1 else got[name]).astype(float)
                 self.assertEqual(value.shape, want.shape, name)
@@ -219,6 +230,22 @@ class Library(unittest.TestCase):
     def test_compressed_attention(self):
         self.check({"x": (32, 32)}, "output y = CompressedAttention(x, 4, 16, 8);",
                    lambda w, x: [compressed_attention(x, w, 4, 16, 8)], batch=2)
+
+    def test_embeddings(self):
+        """Tokens and segments by ids of two types; the table is the last map, too."""
+        def model(w, ids, kinds):
+            table = w["embedding"]("weight")
+            x = table[ids] + w["position"]("weight") + w["segment"]("weight")[kinds]
+            x = layernorm(x, w["norm"])
+            return [x @ table.T, x[-1] @ table.T]
+        body = """table = param("embedding.weight", 50, 32);
+            x = embedding(ids, weight = table) + position: param("weight", 12, 32);
+            x = norm: layernorm(x + segment: embedding(kinds, 2, 32));
+            output y = linear(x, weight = table, bias = false);
+            output last = linear(x[-1], weight = table, bias = false);"""
+        for batch in (1, 3):
+            self.check({"ids": ("i32", 50, 12), "kinds": ("u8", 2, 12)}, body, model,
+                       ("y", "last"), batch)
 
     def test_shared_and_several_outputs(self):
         """Weights of a loop shared, a value with two names, an output that is read again."""
