@@ -172,6 +172,9 @@ check-bytes: all
 # The report page in headless Chromium (apt-get install chromium); its screenshots for docs/images.
 check-report: all
 	@python3 test/report/check.py $(BUILD) $(IMAGES)
+# Compile time and memory of whole networks against their limits, on an idle machine.
+perf-check: all
+	@python3 test/perf_check.py $(BUILD)
 fuzz-networks: all $(VENV)/ready
 	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/fuzz/networks.py $(COUNT)
 
@@ -281,7 +284,7 @@ clean:
 
 .PHONY: all demo report check check-report install uninstall clean format lint asan dist deps check-all check-unit \
         check-lit check-python check-includes check-reference check-networks check-bytes \
-        check-host-targets check-install fuzz-networks fuzz-images bench-host FORCE
+        check-host-targets check-install fuzz-networks perf-check fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 FORCE:

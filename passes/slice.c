@@ -453,8 +453,8 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
     switch (kernel->kind) {
     case BF_KERNEL_BUTTERFLY:
         bf_build_butterfly(&build, in[0], out[0], param_of(kernel, "twiddle"),
-                           param_of(kernel, "bias"),
-                           bf_ints_get(&kernel->attrs, "increasing") != 0, kernel);
+                           param_of(kernel, "bias"), bf_ints_get(&kernel->attrs, "increasing") != 0,
+                           kernel);
         break;
     case BF_KERNEL_DENSE:
         bf_build_dense(&build, in[0], out[0], param_of(kernel, "weight"), param_of(kernel, "bias"));
@@ -536,15 +536,57 @@ static bool rewrite_group(struct slicer *s, const struct group *g) {
     return ok;
 }
 
+/* Scratchpad words that running a group moves to and from DRAM: its weights once a slice, and what
+ * it reads and writes of other groups. */
+static int64_t traffic(const struct slicer *s, const struct group *g) {
+    struct slice all = {0};
+    int64_t words = 0;
+    for (int k = g->first; k <= g->last; k++) {
+        const struct bf_poly_kernel *kernel = s->kernels[k];
+        for (size_t i = 0; i < kernel->params.count; i++) {
+            const struct bf_param_view *view = &kernel->params.data[i].view;
+            int64_t elements = 1;
+            for (unsigned a = 0; a < view->rank; a++)
+                elements *= view->extent[a];
+            words += g->parts * elements / s->machine->lanes;
+        }
+        for (size_t i = 0; i < kernel->inputs.count; i++)
+            if (s->uses[kernel->inputs.data[i].buffer->index].writer < g->first)
+                words += cut_words(s, g, kernel, &kernel->inputs.data[i], &all);
+        for (size_t i = 0; i < kernel->outputs.count; i++)
+            if (s->uses[kernel->outputs.data[i].buffer->index].last > g->last)
+                words += cut_words(s, g, kernel, &kernel->outputs.data[i], &all);
+    }
+    return words;
+}
+
+/* A group in many slices loads its weights as often. Where it moves less to keep the results
+ * between kernels in DRAM, since a kernel alone needs fewer slices, each is a group of its own. */
+static void add_group(const struct slicer *s, struct group g, struct group *groups, size_t *count) {
+    int64_t alone = 0;
+    size_t before = *count;
+    choose_parts(s, &g, s->capacity);
+    for (int k = g.first; k <= g.last; k++) {
+        struct group one = g;
+        one.first = one.last = k;
+        choose_parts(s, &one, s->capacity);
+        alone += traffic(s, &one);
+        groups[(*count)++] = one;
+    }
+    if (g.parts > 1 && alone < traffic(s, &g))
+        return;
+    groups[before] = g;
+    *count = before + 1;
+}
+
 /* Which groups are cut how often, and so which buffers go to DRAM. */
 static struct group *plan_groups(struct slicer *s, size_t *count) {
     struct group *groups = bf_alloc((size_t)s->count * sizeof *groups);
     *count = 0;
     for (int k = 0; k < s->count; k = groups[*count - 1].last + 1)
-        groups[(*count)++] = group_at(s, k);
+        add_group(s, group_at(s, k), groups, count);
     for (size_t i = 0; i < *count; i++) {
         struct group *g = &groups[i];
-        choose_parts(s, g, s->capacity);
         for (int k = g->first; g->parts > 1 && k <= g->last; k++) {
             mark(s, g, s->kernels[k]->inputs.data, s->kernels[k]->inputs.count);
             mark(s, g, s->kernels[k]->outputs.data, s->kernels[k]->outputs.count);

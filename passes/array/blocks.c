@@ -24,7 +24,7 @@ struct bf_share bf_share_of(const struct bf_map *map, const struct bf_poly_kerne
     int64_t pes = bf_machine_pes(&map->machine), left = blocks - first, best = INT64_MAX;
     int64_t tiles = bf_share_tiles(map, x), spm = map->machine.spm_words;
     int64_t room = spm - buffer_words(map, x) - buffer_words(map, y);
-    int64_t most = room / 3 / words;
+    int64_t most = (room / 3 < spm / 8 ? room / 3 : spm / 8) / words;
     struct bf_share share = {.first = first};
     most = most > 1 ? most : 1;
     for (int64_t across = 1; across <= pes && across <= left && across <= most; across++) {
