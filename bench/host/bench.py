@@ -209,10 +209,9 @@ def measure(case, network, runner, threads, executor, options, log):
              "gflops": case.flops / times[0] / 1e9, "us": times[0] * 1e6, "peer_us": t * 1e6,
              "needs": case.needs.get(name) if cpu else None}
             for name, t in zip(peers, times[1:])]
-    if rows:
+    if rows and "best" in case.needs:
         best = min(rows, key=lambda row: row["ratio"])
-        rows.append(best | {"peer": f"best: {best['peer']}",
-                            "needs": case.needs.get("best") if cpu else None})
+        best["needs"] = case.needs["best"] if cpu else None
     if case.cold and cpu:
         cold = [f for n, f in peers.items() if n.startswith("FFTW")]
         cold_times = sample([ours, *cold], cpu, options.seconds, runner.go_cold)

@@ -8,8 +8,6 @@ import typing
 
 import numpy as np
 
-TOP = None  # the folder of the repository; set by bench.py
-
 
 @dataclasses.dataclass
 class Case:
@@ -152,17 +150,18 @@ def fabnet_case(name, rows, layers, attention, needs, hidden=768, inner=3072, he
         import peers as p
         weights, dense = case.weights(), dense_weights(layers, hidden, inner, attention)
 
-        def network(kind, fft="fft2"):
+        def network(kind, fft):
             return p.chain([p.fabnet_layer(dense if kind == "dense" else weights, f"encoder.{i}",
                                            rows, hidden, inner,
                                            heads if i >= layers - attention else 0, kind, fft)
                             for i in range(layers)])
         return {
             "torch eager, best form": [lambda k=k: (p.eager(network(*k), x), True)
-                                       for k in (("addcmul", "fft2"), ("einsum", "rfft2"))],
-            "torch.compile, best form": [lambda: (p.compiled(network("addcmul"), x), True)],
+                                       for k in (("addcmul", "rfft2"), ("einsum", "rfft2"))],
+            "torch.compile, best form": [
+                lambda: (p.compiled(network("addcmul", "rfft2"), x), True)],
             "dense maps, torch": [lambda: (p.eager(network("dense", "rfft2"), x), False),
-                                  lambda: (p.compiled(network("dense"), x), False)],
+                                  lambda: (p.compiled(network("dense", "rfft2"), x), False)],
         }
     def block(with_attention):
         flops = (butterfly_flops(rows, hidden, inner) + butterfly_flops(rows, inner, hidden))
