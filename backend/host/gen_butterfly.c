@@ -74,10 +74,10 @@ static int64_t tokens_of(const struct bf_butterfly *b) {
 
 /* Rows of a unit: more rows use the weights of a tile more often, fewer stay in the caches. */
 static int64_t unit_of(const struct bf_butterfly *b) {
-    int64_t n = b->shape.n, unit = n <= 1024 ? n * 24 / 1024 : 49152 / n;
+    int64_t n = b->shape.n, unit = n < 1024 ? 6 : 49152 / n / 2 * 2;
     if (b->pass_count == 1 || unit > 24)
         return 24;
-    return unit < 6 ? 6 : unit / 2 * 2;
+    return unit < 6 ? 6 : unit;
 }
 
 /* The last pass of a long row would store lines whose distance is a large power of two, which all
