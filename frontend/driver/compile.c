@@ -94,6 +94,8 @@ static bool load_machine(struct bf_compilation *c) {
         c->machine = c->program->machine;
     else if (!option && c->map)
         c->machine = c->map->machine;
+    else if (c->options->machine)
+        c->machine = *c->options->machine;
     else if (!bf_arch_load(option ? option : header->arch, &c->machine, &c->arch_path, &error)) {
         bf_diag_error(c->diags, nowhere, "%s", error.text);
         if (!option && c->level != BF_LEVEL_SOURCE)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "frontend/driver/crash.h"
+#include "frontend/driver/explain.h"
 #include "ir/arch.h"
 
 static void list_passes(void) {
@@ -55,6 +56,25 @@ static void say_steps(const struct bf_options *options) {
                                              : "named after the input");
 }
 
+static bool explain(const struct bf_compilation *c) {
+    struct bf_text text = {0};
+    struct bf_error error = {0};
+    bool ok = bf_explain(c, c->options->explain, &text) &&
+              bf_write_file(c->options->output ? c->options->output : "-", text.data, text.length,
+                            &error);
+    if (error.code)
+        bf_diag_error(c->diags, (struct bf_loc){0}, "%s", error.text);
+    bf_text_free(&text);
+    return ok;
+}
+
+static void explain_refusal(const struct bf_compilation *c) {
+    struct bf_text text = {0};
+    bf_explain_refusal(c->options, &c->machine, &text);
+    fputs(text.data ? text.data : "", stdout);
+    bf_text_free(&text);
+}
+
 static int compile(const struct bf_options *options) {
     struct bf_sources sources = {0};
     struct bf_diags diags = {.sources = &sources,
@@ -66,13 +86,16 @@ static int compile(const struct bf_options *options) {
     bf_crash_watch(&compilation);
     if (options->verbose)
         say_steps(options);
-    bool ok = bf_compile(&compilation, options, &diags) && bf_emit(&compilation);
+    bool ok = bf_compile(&compilation, options, &diags) &&
+              (options->explain ? explain(&compilation) : bf_emit(&compilation));
     bf_times_add(&compilation.times, "write");
     bf_diag_summary(&diags);
     if (options->time_passes)
         bf_times_print(&compilation.times, stderr);
     if (compilation.internal)
         bf_crash_report();
+    else if (!ok && options->explain && (compilation.poly || compilation.map))
+        explain_refusal(&compilation);
     int status = ok ? 0 : compilation.internal ? BF_EXIT_INTERNAL : 1;
     bf_crash_watch(NULL);
     bf_compilation_free(&compilation);

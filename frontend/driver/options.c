@@ -113,6 +113,7 @@ static bool define(struct bf_options *options, const char *text) {
 /* How the value of an option is kept. */
 enum kind {
     TEXT,     /* const char * */
+    MAYBE,    /* the same, "" when no value follows '=' */
     LIST,     /* struct bf_strings */
     FLAG,     /* bool */
     YES,      /* int, 1 */
@@ -201,6 +202,7 @@ static bool set(struct bf_options *options, const struct option *option, const c
     void *field = (char *)options + option->field;
     switch (option->kind) {
     case TEXT:
+    case MAYBE:
         *(const char **)field = value;
         return true;
     case LIST:
@@ -261,6 +263,8 @@ static bool set_option(struct bf_options *options, struct arguments *arguments,
     }
     if (!option || (value && !*option->value))
         return unknown(original, bf_arena_printf(&options->arena, "%.*s", (int)length, word));
+    if (!value && option->kind == MAYBE)
+        value = "";
     if (!value && *option->value)
         value = value_of(arguments, option->name);
     return (value || !*option->value) && set(options, option, value);
@@ -286,6 +290,8 @@ static bool check(const struct bf_options *options) {
         return complain("%s", "-weights-out needs -emit obj or header");
     if (options->phony_dependencies && !options->make_dependencies)
         return complain("%s", "-MP needs -MD");
+    if (options->explain && options->emit != BF_EMIT_BFX)
+        return complain("%s", "-explain is about the array program: it goes with no -emit");
     if (options->embed_net && options->emit != BF_EMIT_BFX && options->emit != BF_EMIT_ASM)
         return complain("%s", "-embed-net needs -emit bfx or asm: no other text keeps the network");
     return true;
@@ -309,7 +315,10 @@ bool bf_options_parse(struct bf_options *options, int argc, char **argv) {
             options->input = word;
     }
     options->words = arguments.words;
-    return ok && check(options);
+    ok = ok && check(options);
+    if (options->explain)
+        options->emit = BF_EMIT_MAP; /* what is looked at; nothing is written */
+    return ok;
 }
 
 void bf_options_free(struct bf_options *options) {

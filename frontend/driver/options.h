@@ -54,8 +54,10 @@ struct bf_options {
     struct bf_strings include_dirs;
     struct bf_strings print_before, print_after; /* pass names, or "all" */
     bool print_changed;
-    const char *filter_kernel; /* of a kernel or the path of its labels; NULL: no filter */
-    const char *crash_after;   /* a pass behind which bfcc aborts; NULL: none */
+    const char *filter_kernel;        /* of a kernel or the path of its labels; NULL: no filter */
+    const char *explain;              /* what -explain is about, "": everything; NULL: not asked */
+    const struct bf_machine *machine; /* instead of -arch; NULL: none */
+    const char *crash_after;          /* a pass behind which bfcc aborts; NULL: none */
     const char *dump_dir;
     const char *passes;          /* -passes=a,b: which of the optional ones run; NULL: all */
     bool verify_each;            /* after every pass, not only the last of a level */
