@@ -15,9 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import networks
 import slots
-
-PEAK_WORDS = {8: 6.2, 16: 9.0}  # scratchpad words a cycle that the ports deliver, on 4 x 4
 
 
 class Case:
@@ -95,6 +94,27 @@ def kernels():
     yield rows("gelu erf 128 x 3072", "gelu(x)", (128, 3072), vectors * 3072 * slots.GELU_ERF)
 
 
+def network(name, file, defines, groups, goal, layers):
+    path = os.path.join(os.path.dirname(__file__), "../../examples/networks", file)
+    options = [f"-D{key}={value}" for key, value in {**defines, "layers": layers}.items()]
+    return Case("network", f"{name}, {layers} layers", open(path).read(),
+                sum(group.slots for group in groups), goal, options, resident=False,
+                bound=lambda machine: networks.bound(groups, machine))
+
+
+def whole_networks(full):
+    """`full`: all layers; else two, as they are alike."""
+    for size, hidden, heads, all_layers in (("base", 768, 12, 12), ("large", 1024, 16, 24)):
+        for seq in (128, 512, 1024):
+            layers = all_layers if full else 2
+            yield network(f"FABNet-{size}, {seq} tokens", "fabnet.bfly",
+                          {"seq": seq, "hidden": hidden, "heads": heads, "activation": "gelu_tanh"},
+                          networks.fabnet(seq, hidden, layers, 16), 1 / 1.15, layers)
+    layers = 12 if full else 2
+    yield network("BERT-base, 128 tokens", "bert.bfly", {"seq": 128},
+                  networks.bert(128, 768, layers, 12, 16), 1 / 1.08, layers)
+
+
 # ---- running ----
 
 class Runner:
@@ -128,7 +148,7 @@ class Runner:
             resident = ["-resident", "-arch", self.roomy(folder)] if case.resident else []
             self.tool("bfcc", source, "-o", image, "-random-weights", "1", *resident,
                       *self.options, *case.options)
-            return json.loads(self.tool("bfrun", image, "-random-inputs", "1", "-device", "sim",
+            return json.loads(self.tool("bfrun", image, "-random-inputs", "1", "-device", "sim", "-exact",
                                         "-stats", "json"))
 
 
@@ -158,7 +178,7 @@ def measure(case, runner):
     emitted = sum(kernel["CAL"]["issued"] for kernel in stats["kernels"])
     return {"family": case.family, "case": case.name, "cycles": cycles, "bound": round(bound),
             "ratio": round(cycles / bound, 4), "efficiency": round(bound / cycles, 4),
-            "goal": case.goal, "formula_slots": round(case.formula), "emitted_slots": emitted,
+            "goal": case.goal and round(case.goal, 3), "formula_slots": round(case.formula), "emitted_slots": emitted,
             "emitted_over_formula": round(emitted / case.formula, 4),
             "occupancy": round(emitted / (pes * cycles), 4),
             "energy_nj": round(stats["joules"] * 1e9, 1), "loss": losses(stats, pes, cycles)}
@@ -186,10 +206,11 @@ def main():
     parser.add_argument("-build", default=os.environ.get("BF_BUILD", "build"))
     parser.add_argument("-only", default="")
     parser.add_argument("-json")
+    parser.add_argument("-full", action="store_true", help="all layers of networks")
     parser.add_argument("-bfcc", action="append", default=[])
     arguments = parser.parse_args()
     runner, table, family, failed = Runner(arguments.build, arguments.bfcc), [], None, 0
-    for case in kernels():
+    for case in [*kernels(), *whole_networks(arguments.full)]:
         if arguments.only not in f"{case.family} {case.name}":
             continue
         if case.family != family:
@@ -202,7 +223,7 @@ def main():
             row = measure(case, runner)
         except RuntimeError as problem:
             failed += 1
-            print(f"{case.name:40}  {str(problem).splitlines()[0]}")
+            print(f"{case.name:40}  {str(problem)}")
             continue
         show(row)
         table.append(row)
