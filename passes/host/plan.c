@@ -99,8 +99,9 @@ static struct bf_host_pack *pack_of_buffer(struct bf_host_plan *plan,
         if (plan->packs.data[i]->buffer == buffer)
             return (struct bf_host_pack *)plan->packs.data[i];
     struct bf_host_pack *pack = bf_arena_alloc(&plan->arena, sizeof *pack);
-    *pack = (struct bf_host_pack){
-        .size = buffer->rows * buffer->cols * 4, .fill = fill_buffer, .buffer = buffer};
+    *pack = (struct bf_host_pack){.size = buffer->samples * buffer->rows * buffer->cols * 4,
+                                  .fill = fill_buffer,
+                                  .buffer = buffer};
     add_pack(plan, pack);
     return pack;
 }

@@ -269,8 +269,11 @@ class Maker:
         if rank < 2:
             return self.add(f"fourier({x})", ops.Fourier([-1]), [x])
         kind = self.rng.integers(4)
+        if rank > 2 and self.chance(0.3):
+            axes = sorted(int(a) for a in self.rng.permutation(rank)[:2])
+            return self.add(f"fourier({x}, axes = {axes})", ops.Fourier(axes), [x])
         if kind < 2:
-            axis = -int(1 + kind)
+            axis = -int(self.rng.integers(1, rank + 1))
             written = axis + rank if self.chance(0.5) else axis
             return self.add(f"fourier({x}, axes = [{written}])", ops.Fourier([axis]), [x])
         return self.add(f"fourier({x})", ops.Fourier([-1, -2]), [x])
@@ -290,6 +293,11 @@ class Maker:
                 if v.shape == shape and n != x and v.dtype.kind == "f"]
         if same and self.chance(0.7):
             return self.choose(*same)
+        fit = [n for n, v in self.values.items() if v.dtype.kind == "f" and n != x
+               and v.ndim <= len(shape) and all(a in (1, b) for a, b in zip(
+                   v.shape[::-1], shape[::-1]))]
+        if fit and self.chance(0.5):
+            return self.choose(*fit)
         options = [shape, shape[-1:], (1,) * (len(shape) - 1) + shape[-1:]]
         if len(shape) > 1:
             options.append(shape[:-1] + (1,))
@@ -310,11 +318,14 @@ class Maker:
     def cut(self, x):
         """A part of the last axis, or of the one before."""
         rank, size = self.values[x].ndim, self.shape(x)[-1]
+        if rank > 1 and self.chance(0.25) and self.shape(x)[0] > 1:
+            first = int(self.rng.integers(self.shape(x)[0]))
+            last = int(self.rng.integers(first + 1, self.shape(x)[0] + 1))
+            if self.chance(0.4):
+                return self.add(f"{x}[{first}]", ops.Slice(first), [x])
+            return self.add(f"{x}[{first} .. {last}]", ops.Slice(slice(first, last)), [x])
         if size < 4:
             raise Unsuitable
-        if rank == 2 and self.chance(0.15) and self.shape(x)[0] > 1:
-            rows = int(self.rng.integers(1, self.shape(x)[0]))
-            return self.add(f"{x}[.. {rows}]", ops.Slice(slice(None, rows)), [x])
         first = int(self.rng.integers(size // 2))
         last = int(self.rng.integers(first + 2, size + 1))
         return self.add(f"{x}[.., {first} .. {last}]",
@@ -336,8 +347,9 @@ class Maker:
         text += f", kv_heads = {kv_heads}" if kv_heads < heads else ""
         if self.chance(0.2):
             text, sees = self.limited(text)
-        masks = [n for n, value in self.values.items()
-                 if value.dtype == np.uint8 and value.shape[-1] == len(self.values[x])]
+        seq = len(self.values[x])
+        masks = [n for n, value in self.values.items() if value.dtype == np.uint8 and value.shape
+                 in ((seq,), (seq, seq), (heads, seq, seq))]
         if masks and not sees and self.chance(0.8):
             args.append(self.choose(*masks))
             text += f", mask = {args[3]}"
@@ -382,6 +394,21 @@ class Maker:
         name, function = self.choose(("sum", np.sum), ("max", np.max))
         return self.add(f"{name}({x}, axis = {axis}, keep)", ops.Pointwise(
             lambda v: function(v, axis=axis, keepdims=True)), [x])
+
+    def reshape(self, x):
+        """One axis in two, or two in one."""
+        shape = list(self.shape(x))
+        at = int(self.rng.integers(len(shape)))
+        divisors = [d for d in range(2, shape[at]) if shape[at] % d == 0]
+        if len(shape) < 4 and divisors and self.chance(0.6):
+            part = int(self.choose(*divisors))
+            shape[at:at + 1] = [part, shape[at] // part]
+        elif at + 1 < len(shape) and shape[at] * shape[at + 1] <= LONGEST:
+            shape[at:at + 2] = [shape[at] * shape[at + 1]]
+        else:
+            raise Unsuitable
+        return self.add(f"reshape({x}, {shape})",
+                        ops.Pointwise(lambda v: v.reshape(shape)), [x])
 
     def concat(self, x):
         other, axis = self.partner(x), -int(self.rng.integers(1, self.values[x].ndim + 1))
@@ -438,7 +465,7 @@ class Maker:
                    self.softmax, self.fourier, self.scalar, self.two, self.two, self.cut,
                    self.attention, self.residual, self.residual, self.loop, self.feed_forward,
                    self.blocks_of_columns, self.compress, self.transpose, self.rmsnorm,
-                   self.reduce, self.concat, self.rope]
+                   self.reduce, self.concat, self.rope, self.reshape]
         for _ in range(steps):
             kept = len(self.body.steps), len(self.body.lines), dict(self.values), len(self.blocks)
             try:
@@ -494,12 +521,20 @@ class Network:
             inputs = {"z": ("f16", (2, min(seq, 32), min(hidden, 64)))}
         elif kind == 2:
             inputs = {"x": ("f16", (hidden,))}
+        elif kind == 3:
+            sizes = [int(pick([1, 2, 3, 4])) for _ in range(self.rng.integers(1, 3))]
+            inputs = {"x": ("f16", (*sizes, min(seq, 24), min(hidden, 40)))}
+            if self.rng.random() < 0.5:
+                cut = inputs["x"][1][int(self.rng.integers(len(sizes) + 1)):]
+                inputs["c"] = ("f16", tuple(n if self.rng.random() < 0.7 else 1 for n in cut))
         else:
             inputs = {"x": (str(pick(["f16", "f16", "f32"])), (seq, hidden))}
             if self.rng.random() < 0.15:
                 inputs["c"] = ("f16", (seq, hidden))
         if self.rng.random() < 0.5:
             shape = (seq, seq) if self.rng.random() < 0.3 else (seq,)
+            if len(shape) == 2 and seq <= 40 and self.rng.random() < 0.3:
+                shape = (int(pick([1, 2, 3, 4])), seq, seq)
             inputs["mask"] = ("u8", shape)
         return inputs
 

@@ -181,15 +181,16 @@ class Fft:
 
 
 class Attention:
-    """q, k, v and perhaps a mask [keys] or [queries, keys]. Query head i reads key head
+    """q, k, v and perhaps a mask [keys], [queries, keys] or [heads, queries, keys]. Query head i reads key head
     i / (heads / kv_heads); `sees(i, j)` says whether query i may look at key j."""
 
     def __init__(self, heads, kv_heads, sees=None):
         self.heads, self.kv_heads, self.sees = heads, kv_heads, sees
 
     def allowed(self, tensors):
+        """[heads, queries, keys]"""
         shape = len(tensors[0]), len(tensors[1])
-        seen = np.ones(shape, bool)
+        seen = np.ones((self.heads, *shape), bool)
         if len(tensors) == 4:
             seen &= tensors[3].astype(bool)
         return seen & np.fromfunction(self.sees, shape, dtype=int) if self.sees else seen
@@ -200,7 +201,7 @@ class Attention:
         y, allowed = np.zeros(q.shape), self.allowed(tensors)
         for head in range(self.heads):
             own, shared = (slice(h * d, h * d + d) for h in (head, head // group))
-            for i, seen in enumerate(allowed):
+            for i, seen in enumerate(allowed[head]):
                 scores = k[:, shared] @ q[i, own] / math.sqrt(d)
                 power = np.where(seen, np.exp(scores - scores[seen].max()), 0)
                 y[i, own] = power / power.sum() @ v[:, shared]
