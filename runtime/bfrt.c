@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/check.h"
+#include "runtime/host.h"
 #include "runtime/image.h"
 #include "runtime/session.h"
 
@@ -160,6 +161,16 @@ static void collect_info(struct bfrt_model *model) {
     };
 }
 
+static struct bfrt_model *model_of(struct bf_program *program) {
+    struct bfrt_model *model = bf_alloc(sizeof *model);
+    model->program = program;
+    collect_ports(&model->inputs, program, BF_TENSOR_INPUT);
+    collect_ports(&model->outputs, program, BF_TENSOR_OUTPUT);
+    collect_info(model);
+    collect_kernels(model);
+    return model;
+}
+
 static struct bfrt_model *load(const void *bytes, size_t size, const char *name,
                                struct bf_error *error) {
     struct bf_error reason = {0};
@@ -168,13 +179,14 @@ static struct bfrt_model *load(const void *bytes, size_t size, const char *name,
         bf_fail(error, reason.code, "%s: %s", name, reason.text);
         return NULL;
     }
-    struct bfrt_model *model = bf_alloc(sizeof *model);
-    model->program = program;
-    collect_ports(&model->inputs, program, BF_TENSOR_INPUT);
-    collect_ports(&model->outputs, program, BF_TENSOR_OUTPUT);
-    collect_info(model);
-    collect_kernels(model);
-    return model;
+    return model_of(program);
+}
+
+static struct bfrt_model *read_network(const char *path, const char *const *options,
+                                       struct bf_error *error) {
+    const struct bf_host_plugin *plugin = bf_host_load(error);
+    struct bf_program *program = plugin ? plugin->read(path, options, error) : NULL;
+    return program ? model_of(program) : NULL;
 }
 
 static struct bfrt_model *read_and_load(const char *path, struct bf_error *error) {
@@ -206,6 +218,18 @@ struct bfrt_model *bfrt_load(const char *path, struct bfrt_error *error) {
         return NULL;
     }
     struct bfrt_model *model = read_and_load(path, &entry.error);
+    bf_leave(&entry, model != NULL);
+    return model;
+}
+
+struct bfrt_model *bfrt_load_network(const char *path, const char *const *options,
+                                     struct bfrt_error *error) {
+    struct bf_entry entry;
+    if (BF_ENTER(entry, error)) {
+        bf_leave(&entry, false);
+        return NULL;
+    }
+    struct bfrt_model *model = read_network(path, options, &entry.error);
     bf_leave(&entry, model != NULL);
     return model;
 }

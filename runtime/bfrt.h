@@ -53,6 +53,11 @@ struct bfrt_model *bfrt_load(const char *path, struct bfrt_error *error);
 /* The same from memory, which is not needed afterwards. `name` stands for the path in messages. */
 struct bfrt_model *bfrt_load_memory(const void *bytes, size_t size, const char *name,
                                     struct bfrt_error *error);
+/* A network instead of a program: a .bfly file or the text of a net, read by libbfhost.so with
+ * options of bfcc, NULL-terminated: {"-weights", "w.safetensors", "-batch", "8", NULL}. It runs on
+ * the device "host" only. */
+struct bfrt_model *bfrt_load_network(const char *path, const char *const *options,
+                                     struct bfrt_error *error);
 void bfrt_model_free(struct bfrt_model *model); /* NULL is fine */
 
 enum bfrt_type { BFRT_F16, BFRT_BF16, BFRT_F32, BFRT_F64, BFRT_I32, BFRT_I64, BFRT_U8, BFRT_BOOL };

@@ -23,6 +23,9 @@ enum option_id {
     FROM_PROFILE,
     SOURCE,
     LIMIT,
+    WEIGHTS,
+    RANDOM_WEIGHTS,
+    BATCH,
     EXACT,
     COMPARE,
     DESCRIBE,
@@ -51,6 +54,9 @@ static const struct option {
     {"-trace-cycles", "A:B", "of cycles A to B only; either may be missing", TRACE_CYCLES},
     {"-trace-text", "FILE", "write what every unit does in every cycle (sim)", TRACE_TEXT},
     {"-cycle-limit", "N", "give up after N cycles", LIMIT},
+    {"-weights", "FILE", "of a .bfly or .net: its parameters; may be repeated", WEIGHTS},
+    {"-random-weights", "SEED", "of a .bfly or .net: pseudo-random ones", RANDOM_WEIGHTS},
+    {"-batch", "N", "of a .bfly or .net: samples a run", BATCH},
     {"-exact", NULL, "simulate every cycle: skip no steady state (sim)", EXACT},
     {"-compare", NULL, "show each operator's error against float64 (ref; needs bfcc -embed-net)",
      COMPARE},
@@ -65,9 +71,10 @@ static const struct option {
 enum { OPTIONS = sizeof table / sizeof *table, DEEPEST_FILE = 8 };
 
 void bf_run_options_help(FILE *out) {
-    fputs("usage: bfrun [options] MODEL.bfx\n"
+    fputs("usage: bfrun [options] MODEL.bfx|NETWORK.bfly|NETWORK.net\n"
           "\n"
-          "Runs a compiled network on a device. '-' is standard input or output.\n"
+          "Runs a compiled network on a device, or a network itself on this CPU. '-' is standard\n"
+          "input or output.\n"
           "\n",
           out);
     for (size_t i = 0; i < OPTIONS; i++) {
@@ -225,6 +232,12 @@ static bool apply(struct bf_run_options *options, const struct option *option, c
         return set_limit(options, value, error);
     case RANDOM:
         return set_seed(options, value, error);
+    case WEIGHTS:
+    case RANDOM_WEIGHTS:
+    case BATCH:
+        *bf_push(&options->network) = option->name;
+        *bf_push(&options->network) = value;
+        return true;
     case EXACT:
         options->exact = true;
         return true;
@@ -280,12 +293,21 @@ static bool check(const struct bf_run_options *options, struct bf_error *error) 
                bf_fail(error, BF_ERROR_INPUT, "'-from-profile' goes with -report and no model");
     if (!options->model)
         return bf_fail(error, BF_ERROR_INPUT, "no model: give a .bfx file, or --help");
+    if (options->network.count > 1 && !bf_run_options_network(options))
+        return bf_fail(error, BF_ERROR_INPUT,
+                       "'%s' goes with a .bfly or .net: a program has its own",
+                       options->network.data[0]);
     int from_stdin = strcmp(options->model, "-") == 0;
     for (size_t i = 0; i < options->inputs.count; i++)
         from_stdin += strcmp(options->inputs.data[i], "-") == 0;
     if (from_stdin > 1)
         return bf_fail(error, BF_ERROR_INPUT, "only one file can be standard input");
     return check_outputs(options, error);
+}
+
+bool bf_run_options_network(const struct bf_run_options *options) {
+    const char *dot = options->model ? strrchr(options->model, '.') : NULL;
+    return dot && (!strcmp(dot, ".bfly") || !strcmp(dot, ".net"));
 }
 
 bool bf_run_options_profiles(const struct bf_run_options *options) {
@@ -314,6 +336,9 @@ bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
         ok = take(options, &words, error);
     free(words.list.data);
     complete_sources(options);
+    *bf_push(&options->network) = NULL;
+    if (!options->device && bf_run_options_network(options))
+        options->device = "host";
     if (!options->device)
         options->device = options->compare && !bf_run_options_profiles(options) ? "ref" : "sim";
     return ok && (options->help || options->version || check(options, error));
@@ -322,5 +347,6 @@ bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
 void bf_run_options_free(struct bf_run_options *options) {
     free(options->inputs.data);
     free(options->sources.data);
+    free(options->network.data);
     bf_arena_free(&options->arena);
 }

@@ -22,6 +22,10 @@ struct bf_run_options {
         const char **data;
         size_t count, capacity;
     } sources; /* folders; NULL-terminated after parsing */
+    struct {
+        const char **data;
+        size_t count, capacity;
+    } network; /* options of bfcc for a network; NULL-terminated after parsing */
     enum bf_stats_form stats;
     uint64_t cycle_limit;
     bool random_inputs;
@@ -34,6 +38,8 @@ struct bf_run_options {
 /* False with the reason. `@file` arguments are replaced by the words of the file. */
 bool bf_run_options_parse(struct bf_run_options *options, int argc, char **argv,
                           struct bf_error *error);
+/* Is the model a network, not a program? By its name: .bfly, .net */
+bool bf_run_options_network(const struct bf_run_options *options);
 /* Does it write a timeline of the run? */
 bool bf_run_options_profiles(const struct bf_run_options *options);
 void bf_run_options_free(struct bf_run_options *options);

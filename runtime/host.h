@@ -45,6 +45,10 @@ struct bf_host_plugin {
     bool (*run)(struct bf_host_net *net, const double *const *inputs, double *const *outputs,
                 void (*observe)(void *user, size_t op, const double *elements), void *user,
                 struct bf_error *error);
+    /* A program of nothing but a network: source file and options of bfcc (weights, batch; NULL-
+     * terminated) give its net, weights, inputs and outputs. bf_program_free frees it. */
+    struct bf_program *(*read)(const char *path, const char *const *options,
+                               struct bf_error *error);
     /* Makes code for this CPU; once, before run32. */
     bool (*compile)(struct bf_host_net *net, struct bf_error *error);
     /* A batch in f32; i32 and u8 tensors as declared. */

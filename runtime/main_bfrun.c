@@ -309,7 +309,10 @@ static int load_and_run(const struct bf_run_options *options) {
         return bfrt_report_file(options->from_profile, options->report, &error)
                    ? 0
                    : fail(options, error.code, error.text);
-    struct bfrt_model *model = bfrt_load(options->model, &error);
+    struct bfrt_model *model =
+        bf_run_options_network(options)
+            ? bfrt_load_network(options->model, options->network.data, &error)
+            : bfrt_load(options->model, &error);
     if (!model)
         return fail(options, error.code, error.text);
     int status = options->describe || options->check ? describe_or_check(options, model)

@@ -23,6 +23,12 @@ static struct bfrt_session *create(const struct bfrt_model *model, const char *n
     if (!device)
         return NULL;
     const struct bf_program *program = model->program;
+    if (device->run && !program->sequence_count) {
+        bf_fail(error, BF_ERROR_INPUT,
+                "network '%s' was not compiled for the array: it runs on the device 'host'",
+                program->network);
+        return NULL;
+    }
     struct bfrt_session *session = bf_alloc(sizeof *session);
     session->model = model;
     session->device = device;

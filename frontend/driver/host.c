@@ -14,6 +14,7 @@
 #include "backend/host/gen.h"
 #include "backend/host/module.h"
 #include "frontend/driver/compile.h"
+#include "frontend/driver/options.h"
 #include "frontend/library.h"
 #include "ir/weights.h"
 #include "passes/host/host.h"
@@ -304,6 +305,116 @@ static bool run32(struct bf_host_net *net, const void *const *inputs, void *cons
     return code == 0 || bf_fail(error, BF_ERROR_INTERNAL, "the code returns %d", code);
 }
 
+/* ---- a network instead of a program ---- */
+
+static void add_port(struct bf_program *program, enum bf_tensor_kind kind, const char *name,
+                     const struct bf_type *type) {
+    struct bf_tensor_place *place = &program->tensors[program->tensor_count++];
+    place->name = bf_strdup(name);
+    place->kind = (uint8_t)kind;
+    place->dtype = (uint8_t)type->dtype;
+    place->rank = (uint8_t)type->rank;
+    for (unsigned a = 0; a < type->rank; a++)
+        place->dims[a] = (uint32_t)type->dims[a];
+    place->size =
+        (uint64_t)bf_type_elements(type) * program->batch * (type->dtype == BF_I32 ? 4 : 2);
+}
+
+static struct bf_program *program_of(struct bf_compilation *c) {
+    const struct bf_net *net = c->net;
+    struct bf_program *program = bf_program_create();
+    program->machine = c->machine;
+    program->network = bf_strdup(net->name);
+    program->batch = (uint32_t)net->header.batch;
+    program->weights_hash = net->header.bound ? net->header.weights_hash : 0;
+    program->net = c->net_text;
+    program->net_weights = c->net_weights;
+    program->net_weights_size = c->net_weights_size;
+    c->net_text = NULL;
+    c->net_weights = NULL;
+    program->tensors =
+        bf_alloc((net->inputs.count + net->outputs.count) * sizeof *program->tensors);
+    for (size_t i = 0; i < net->inputs.count; i++)
+        add_port(program, BF_TENSOR_INPUT, net->inputs.data[i]->name, &net->inputs.data[i]->type);
+    for (size_t i = 0; i < net->outputs.count; i++)
+        add_port(program, BF_TENSOR_OUTPUT, net->outputs.data[i].name,
+                 &net->outputs.data[i].value->type);
+    return program;
+}
+
+static bool parse_options(struct bf_options *parsed, const char *path, const char *const *options) {
+    struct bf_strings words = {0};
+    *bf_push(&words) = "bfcc";
+    *bf_push(&words) = path;
+    for (; *options; options++)
+        *bf_push(&words) = *options;
+    bool ok = bf_options_parse(parsed, (int)words.count, (char **)words.data);
+    free(words.data);
+    parsed->emit = BF_EMIT_NET;
+    parsed->embed_net = true;
+    return ok;
+}
+
+static bool compile_net(struct bf_compilation *c, const struct bf_options *options,
+                        struct bf_diags *diags) {
+    if (!bf_compile(c, options, diags))
+        return false;
+    if (c->net->params.count && !c->weights)
+        return bf_diag_error(diags, (struct bf_loc){0},
+                             "network '%s' has %zu parameters: give -weights FILE or "
+                             "-random-weights SEED",
+                             c->net->name, c->net->params.count);
+    return bf_embed_net(c);
+}
+
+static struct bf_program *read_net(const char *path, const char *const *options,
+                                   struct bf_error *error) {
+    struct bf_options parsed = {0};
+    struct bf_sources sources = {0};
+    struct bf_compilation c = {0};
+    struct bf_program *program = NULL;
+    char *text = NULL;
+    size_t size;
+    struct bf_diags diags = {.sources = &sources, .error_limit = 20};
+    diags.out = open_memstream(&text, &size);
+    bool ok = diags.out && parse_options(&parsed, path, options);
+    if (ok && compile_net(&c, &parsed, &diags))
+        program = program_of(&c);
+    if (diags.out)
+        fclose(diags.out);
+    for (size_t end = text ? strlen(text) : 0; end && text[end - 1] == '\n';)
+        text[--end] = '\0';
+    if (!program)
+        bf_fail(error, BF_ERROR_INPUT, "%s: %s", path, text && *text ? text : "wrong options");
+    free(text);
+    bf_compilation_free(&c);
+    bf_options_free(&parsed);
+    bf_sources_free(&sources);
+    return program;
+}
+
+static struct bf_program *read_program(const char *path, const char *const *options,
+                                       struct bf_error *error) {
+    struct bf_guard guard;
+    bf_guard_push(&guard);
+    if (setjmp(guard.target)) {
+        bf_fail(error, BF_ERROR_INTERNAL, "memory ran out");
+        return NULL;
+    }
+    struct bf_program *program = read_net(path, options, error);
+    bf_guard_pop(&guard);
+    return program;
+}
+
 extern const struct bf_host_plugin bf_host_plugin;
-const struct bf_host_plugin bf_host_plugin = {BF_VERSION, bf_program_schema, open_net, close_net,
-                                              run,        compile,           run32,    library};
+const struct bf_host_plugin bf_host_plugin = {
+    .version = BF_VERSION,
+    .schema = bf_program_schema,
+    .open = open_net,
+    .close = close_net,
+    .run = run,
+    .read = read_program,
+    .compile = compile,
+    .run32 = run32,
+    .library = library,
+};
