@@ -87,3 +87,25 @@ void bf_cycles_add(const struct bf_block_cycles *cycles, size_t k, const struct 
     bf_text_printf(out, ", in launch %lld in cycles %lld-%lld", (long long)launch,
                    (long long)(integer(when, 1) + first), (long long)(integer(when, 1) + last - 1));
 }
+
+static int more_first(const void *a, const void *b) {
+    const struct bf_line_cycles *x = a, *y = b;
+    if (x->cycles != y->cycles)
+        return x->cycles < y->cycles ? 1 : -1;
+    if (x->file != y->file)
+        return x->file < y->file ? -1 : 1;
+    return x->line < y->line ? -1 : x->line > y->line;
+}
+
+struct bf_line_cycles *bf_cycles_of_lines(const struct bf_block_cycles *cycles, size_t *count) {
+    const json_t *lines = json_object_get(cycles->root, "lines");
+    struct bf_line_cycles *result = bf_alloc(json_array_size(lines) * sizeof *result);
+    *count = json_array_size(lines);
+    for (size_t i = 0; i < *count; i++) {
+        const json_t *line = json_array_get(lines, i);
+        result[i] = (struct bf_line_cycles){(uint32_t)integer(line, 0), (uint32_t)integer(line, 1),
+                                            (uint64_t)integer(line, 2)};
+    }
+    qsort(result, *count, sizeof *result, more_first);
+    return result;
+}

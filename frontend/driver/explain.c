@@ -212,7 +212,7 @@ static void add_kernel(const struct bf_compilation *c, const struct bf_poly_kern
         bf_text_printf(out, " (%s:%u:%u)", c->diags->sources->data[kernel->loc.file].name,
                        kernel->loc.line, kernel->loc.column);
     add_operands(kernel, out);
-    size_t plans = 0, same = 0;
+    size_t same = 0;
     const struct bf_plan *before = NULL;
     for (size_t p = 0; p < map->plans.count; p++) {
         const struct bf_plan *plan = map->plans.data[p];
@@ -227,7 +227,6 @@ static void add_kernel(const struct bf_compilation *c, const struct bf_poly_kern
         add_plan(map, plan, out);
         same = 0;
         before = plan;
-        plans++;
     }
     if (same)
         bf_text_printf(out, "  and %zu more launches of that code\n", same);

@@ -11,7 +11,8 @@ static const char help_text[] =
     "Prints a .bfx file as text that bfas turns back into the same bytes. '-' is standard input.\n"
     "\n"
     "  -line [FILE:]N     only what source line N became: blocks, their PEs and words\n"
-    "  -profile FILE      with -line: in which cycles, from what bfrun -profile wrote\n"
+    "  -profile FILE      only which line costs how much, from what bfrun -profile wrote;\n"
+    "                     with -line: in which cycles\n"
     "  -word ADDRESS      only what a word of section .bf.code belongs to\n"
     "  -o FILE            write to FILE (default: '-', standard output)\n"
     "  --help, --version\n"
@@ -83,8 +84,8 @@ static int parse_options(struct options *options, int argc, char **argv) {
     }
     if (options->line && options->word)
         return complain("-line and -word are two questions", "");
-    if (options->profile && !options->line)
-        return complain("-profile needs -line", "");
+    if (options->profile && options->word)
+        return complain("-profile goes with -line, or alone", "");
     return options->input ? -1 : complain("no input; try --help", "");
 }
 
@@ -94,6 +95,8 @@ static bool print(const struct options *options, const struct bf_program *progra
         return bf_provenance_line(program, options->line, options->profile, text, error);
     if (options->word)
         return bf_provenance_word(program, options->word, text, error);
+    if (options->profile)
+        return bf_provenance_lines(program, options->profile, text, error);
     bf_asm_print(program, text);
     return true;
 }

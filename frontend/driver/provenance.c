@@ -235,6 +235,28 @@ bool bf_provenance_line(const struct bf_program *program, const char *line, cons
     return any || no_code(program, place, error);
 }
 
+bool bf_provenance_lines(const struct bf_program *program, const char *profile, struct bf_text *out,
+                         struct bf_error *error) {
+    struct bf_block_cycles *cycles = bf_cycles_read(program, profile, error);
+    if (!cycles)
+        return false;
+    size_t count;
+    uint64_t all = 0;
+    struct bf_line_cycles *lines = bf_cycles_of_lines(cycles, &count);
+    for (size_t i = 0; i < count; i++)
+        all += lines[i].cycles;
+    for (size_t i = 0; i < count; i++) {
+        if (lines[i].file >= program->file_count || !lines[i].line)
+            continue;
+        uint64_t tenths = lines[i].cycles * 1000 / all;
+        bf_text_printf(out, "%3" PRIu64 ".%" PRIu64 " %%  ", tenths / 10, tenths % 10);
+        add_source(program, (struct bf_place){lines[i].file, lines[i].line, 0}, false, out);
+    }
+    free(lines);
+    bf_cycles_free(cycles);
+    return true;
+}
+
 /* ---- from a word ---- */
 
 static void answer_word(const struct bf_program *program, size_t k,

@@ -1,6 +1,6 @@
-"""docs/tutorial.md, as a reader types it: files are written, commands run, answers compared.
+"""Pages of docs, as a reader types them: files are written, commands run, answers compared.
 
-In the page a block that begins `// NAME` or `# NAME` is a file; in others, a line behind `$` is a
+In a page a block that begins `// NAME` or `# NAME` is a file; in others, a line behind `$` is a
 command for the shell and the lines below it are its answer: all of them in this order, with `..` for
 anything. Commands that have an answer with `error:` must fail, all others must not."""
 import os
@@ -13,7 +13,6 @@ import unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("BF_BUILD", os.path.join(TOP, "build")))
-PAGE = os.path.join(TOP, "docs", "tutorial.md")
 
 
 def blocks(text):
@@ -50,7 +49,7 @@ def matches(answer, printed):
     return True
 
 
-class Tutorial(unittest.TestCase):
+class Pages(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
@@ -74,8 +73,9 @@ class Tutorial(unittest.TestCase):
         if not answer:
             self.assertEqual(done.stdout, "", f"$ {command}")
 
-    def test_every_command(self):
-        with open(PAGE) as file:
+    def type_page(self, name, least):
+        """Every command of the page, and that there are that many at least."""
+        with open(os.path.join(TOP, "docs", name)) as file:
             page = file.read()
         ran = 0
         for block in blocks(page):
@@ -87,7 +87,13 @@ class Tutorial(unittest.TestCase):
                 for command, answer in commands(block):
                     self.run_command(command, answer)
                     ran += 1
-        self.assertGreater(ran, 20)
+        self.assertGreaterEqual(ran, least)
+
+    def test_tutorial(self):
+        self.type_page("tutorial.md", 20)
+
+    def test_questions(self):
+        self.type_page("questions.md", 10)
 
 
 class Answers(unittest.TestCase):
