@@ -95,6 +95,12 @@ class Pages(unittest.TestCase):
     def test_questions(self):
         self.type_page("questions.md", 10)
 
+    def test_levels(self):
+        self.type_page("levels.md", 7)
+
+    def test_extending(self):
+        self.type_page("extending.md", 1)
+
 
 class Answers(unittest.TestCase):
     def test_what_matches(self):
