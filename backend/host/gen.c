@@ -1,6 +1,7 @@
 /* gen.c - what every generator uses: operands, addresses, epilogues. See gen.h. */
 #include "backend/host/gen.h"
 
+#include "backend/host/build.h"
 #include "ir/recipe.h"
 
 int64_t bf_gen_param(const struct bf_gen *gen, const char *name) {
@@ -132,5 +133,8 @@ LLVMValueRef bf_gen_epilogue(struct bf_gen *gen, LLVMValueRef value, LLVMValueRe
     struct place place = {gen, value, bf_ll_div_int(gen->ll, row, rows),
                           bf_ll_rem_int(gen->ll, row, rows), col};
     struct bf_gen_leaves leaves = {epilogue_leaf, &place};
-    return bf_gen_expr(gen->ll, epilogue->kernel->steps.data[0].expr, bf_ll_lanes(value), &leaves);
+    bf_build_place(gen->build, gen->self, epilogue->kernel->loc);
+    value = bf_gen_expr(gen->ll, epilogue->kernel->steps.data[0].expr, bf_ll_lanes(value), &leaves);
+    bf_build_place(gen->build, gen->self, gen->function->loc);
+    return value;
 }

@@ -23,6 +23,7 @@ struct bf_gen {
     LLVMValueRef self;                /* the function */
     LLVMValueRef scratch, begin, end; /* its arguments; operands are loaded at the entry */
     LLVMValueRef *pointers;           /* in the order of the operands */
+    struct bf_build_module *build;    /* for places of instructions (build.h) */
 };
 
 /* A chosen number: must exist. */

@@ -76,6 +76,7 @@ static void build_kernel(struct bf_build_module *b, const struct bf_host_functio
     b->kernels[function->index] = self;
     struct bf_gen gen = {
         .ll = ll,
+        .build = b,
         .poly = b->plan->poly,
         .target = &b->plan->target,
         .function = function,
