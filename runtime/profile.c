@@ -241,11 +241,12 @@ static json_t *series_json(const struct bf_recorder *r) {
     return object;
 }
 
-/* Slices of a launch as a flat array: PE, block, begin less the launch's, length, iteration. */
+/* Flat arrays. Slices: PE, block, begin less the launch's, length, iteration; waits: PE, unit,
+ * cause, begin, length. */
 static json_t *slices_json(const struct bf_recorder *r, size_t number, const struct groups *groups,
                            uint64_t limit) {
     const struct bf_launch_run *run = &r->runs[number];
-    json_t *object = json_object(), *flat = json_array();
+    json_t *object = json_object(), *flat = json_array(), *waits = json_array();
     size_t count = run->slice_count < limit ? run->slice_count : (size_t)limit;
     put(object, "launch", number);
     json_object_set_new(object, "complete", json_boolean(count == run->needs));
@@ -257,7 +258,18 @@ static json_t *slices_json(const struct bf_recorder *r, size_t number, const str
         push(flat, slice->length);
         push(flat, slice->iteration);
     }
+    for (size_t i = run->first_wait; i < run->first_wait + run->wait_count; i++) {
+        const struct bf_wait *wait = &r->waits.data[i];
+        if (i - run->first_wait == BF_WAITS * limit)
+            break;
+        push(waits, wait->pe);
+        push(waits, wait->unit);
+        push(waits, wait->cause);
+        push(waits, wait->begin - run->begin);
+        push(waits, wait->length);
+    }
     json_object_set_new(object, "slices", flat);
+    json_object_set_new(object, "waits", waits);
     return object;
 }
 

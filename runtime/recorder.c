@@ -117,6 +117,7 @@ void bf_recorder_free(struct bf_recorder *r) {
     free(r->pes);
     free(r->samples);
     free(r->slices.data);
+    free(r->waits.data);
     free(r->jobs.data);
     free(r->runs);
     free(r);
@@ -129,8 +130,8 @@ void bf_recorder_clear(struct bf_recorder *r) {
         memset(r->pes[k], 0, bf_machine_pes(&program->machine) * sizeof **r->pes);
     }
     for (size_t i = 0; i < r->run_count; i++)
-        r->runs[i].slice_count = 0;
-    r->slices.count = r->jobs.count = r->sample_count = 0;
+        r->runs[i].slice_count = r->runs[i].wait_count = 0;
+    r->slices.count = r->waits.count = r->jobs.count = r->sample_count = 0;
     r->groups = r->end = 0;
     r->interval = FIRST_INTERVAL;
 }
@@ -205,6 +206,7 @@ void bf_record_launch(struct bf_recorder *r, const struct bf_launch *launch, uin
         return;
     run->begin = run->end = cycle;
     run->first = r->slices.count;
+    run->first_wait = r->waits.count;
     r->seen = *stats;
 }
 
@@ -241,6 +243,22 @@ void bf_record_block(struct bf_recorder *r, unsigned pe, uint32_t block, uint64_
                                              .block = (uint16_t)block,
                                              .pe = (uint8_t)pe,
                                              .unit = d->unit};
+}
+
+void bf_record_wait(struct bf_recorder *r, unsigned pe, unsigned unit, enum bf_stall cause,
+                    uint64_t begin, uint64_t cycles) {
+    r->pes[r->kernel][pe].stalled[unit][cause] += cycles;
+    struct bf_launch_run *run = &r->runs[r->run - 1];
+    bool outside = begin + cycles <= r->from || (r->to && begin >= r->to);
+    if (!cycles || !r->timeline || outside || run->wait_count >= BF_WAITS * run->quota ||
+        r->waits.count >= BF_WAITS * r->budget)
+        return;
+    run->wait_count++;
+    *bf_push(&r->waits) = (struct bf_wait){.begin = begin,
+                                           .length = cycles,
+                                           .pe = (uint8_t)pe,
+                                           .unit = (uint8_t)unit,
+                                           .cause = (uint8_t)cause};
 }
 
 /* ---- DMA ---- */

@@ -14,6 +14,7 @@
 #include "ir/isa/program.h"
 #include "runtime/device.h"
 
+enum { BF_WAITS = 2 };
 enum { BF_SERIES_DRAM_READ = 4, BF_SERIES_DRAM_WRITTEN, BF_SERIES_SPM, BF_SERIES_HOPS, BF_SERIES };
 
 /* A block in a unit of a PE: cycles begin .. begin + length - 1. */
@@ -24,12 +25,19 @@ struct bf_slice {
     uint8_t pe, unit;
 };
 
+/* A unit without a block, and why. */
+struct bf_wait {
+    uint64_t begin, length;
+    uint8_t pe, unit, cause; /* enum bf_stall */
+};
+
 /* A run of a launch, in the order of the sequence. Idle at cycle `end`. */
 struct bf_launch_run {
     uint32_t launch;
     uint64_t begin, end;
-    uint64_t needs, quota;     /* slices it would take, and may */
-    size_t first, slice_count; /* in bf_recorder.slices */
+    uint64_t needs, quota;         /* slices it would take, and may */
+    size_t first, slice_count;     /* in bf_recorder.slices */
+    size_t first_wait, wait_count; /* in bf_recorder.waits: at most BF_WAITS a slice */
 };
 
 /* A DMA job: the engine took it at `begin` and was done at `end`. */
@@ -64,6 +72,10 @@ struct bf_recorder {
         struct bf_slice *data;
         size_t count, capacity;
     } slices;
+    struct {
+        struct bf_wait *data;
+        size_t count, capacity;
+    } waits;
     struct {
         struct bf_job_run *data;
         size_t count, capacity;
@@ -101,14 +113,18 @@ void bf_record_idle(struct bf_recorder *recorder, uint64_t cycle,
 /* The block issued last in cycle `last`. */
 void bf_record_block(struct bf_recorder *recorder, unsigned pe, uint32_t block, uint64_t iteration,
                      uint64_t begin, uint64_t last);
+/* The unit had no block in `cycles` cycles from `begin` on. */
+void bf_record_wait(struct bf_recorder *recorder, unsigned pe, unsigned unit, enum bf_stall cause,
+                    uint64_t begin, uint64_t cycles);
 void bf_record_job(struct bf_recorder *recorder, uint32_t position, uint64_t cycle);
 void bf_record_job_done(struct bf_recorder *recorder, uint64_t cycle);
 /* In each cycle: `kernel` is the running kernel's or NULL. */
 void bf_record_sample(struct bf_recorder *recorder, uint64_t cycle, const struct bf_stats *stats,
                       const struct bf_kernel_stats *kernel);
+/* A cycle in which the unit's block did not issue. */
 static inline void bf_record_stall(struct bf_recorder *recorder, unsigned pe, unsigned unit,
-                                   enum bf_stall cause, uint64_t cycles) {
-    recorder->pes[recorder->kernel][pe].stalled[unit][cause] += cycles;
+                                   enum bf_stall cause) {
+    recorder->pes[recorder->kernel][pe].stalled[unit][cause]++;
 }
 
 #endif

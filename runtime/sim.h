@@ -457,7 +457,7 @@ static inline void sim_stall(struct sim *sim, struct sim_pe *pe, unsigned unit,
     if (sim->trace)
         sim_note_stall(sim, pe, unit, cause);
     if (sim->recorder)
-        bf_record_stall(sim->recorder, pe->number, unit, cause, 1);
+        bf_record_stall(sim->recorder, pe->number, unit, cause);
 }
 
 /* A wait without a block is over; it lasted `cycles`. */
@@ -465,7 +465,7 @@ static inline void sim_waited(struct sim *sim, const struct sim_pe *pe, unsigned
                               enum bf_stall cause, uint64_t cycles) {
     sim->ks->stalled[unit][cause] += cycles;
     if (sim->recorder)
-        bf_record_stall(sim->recorder, pe->number, unit, cause, cycles);
+        bf_record_wait(sim->recorder, pe->number, unit, cause, pe->unit[unit].since, cycles);
 }
 
 #endif

@@ -78,6 +78,16 @@ static bool outside(const struct bf_recorder *r, uint64_t begin, uint64_t end) {
     return end <= r->from || (r->to && begin >= r->to);
 }
 
+/* "wait: tokens", between the blocks of a unit. */
+static void put_waits(const struct trace *t, const struct bf_launch_run *run) {
+    for (size_t i = run->first_wait; i < run->first_wait + run->wait_count; i++) {
+        const struct bf_wait *wait = &t->r->waits.data[i];
+        begin_slice(t, FIRST_PE + wait->pe, wait->unit + 1u, wait->begin, wait->length);
+        fprintf(t->out, "\"wait: %s\",\"cname\":\"grey\"},\n",
+                bfrt_stall_name((enum bfrt_stall)wait->cause));
+    }
+}
+
 static void put_launch(const struct trace *t, size_t number) {
     const struct bf_launch_run *run = &t->r->runs[number];
     const struct bf_program *program = t->r->program;
@@ -95,6 +105,7 @@ static void put_launch(const struct trace *t, size_t number) {
         put_label(t, block->name, block->place.line ? &block->place : &kernel->place);
         fprintf(t->out, ",\"args\":{\"iteration\":%" PRIu64 "}},\n", slice->iteration);
     }
+    put_waits(t, run);
 }
 
 static void put_job(const struct trace *t, const struct bf_job_run *job) {

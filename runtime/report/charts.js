@@ -112,6 +112,18 @@ function drawSlices(launch, x, top) {
   return boxes;
 }
 
+/* Between the blocks: why the unit had none. */
+function drawWaits(launch, x, top) {
+  const kernel = launch.kernel, pe = selection.pe === null ? 0 : selection.pe, flat = kernel.detail.waits, boxes = [];
+  for (let i = 0; i < flat.length; i += 5) {
+    const unit = flat[i + 1], cause = flat[i + 2], begin = launch.begin + flat[i + 3], end = begin + flat[i + 4];
+    if (flat[i] !== pe || !inView(begin, end) || x(end) - x(begin) < 0.5) continue;
+    boxes.push(timeBox(x, begin, end, top + unit * LANES.unit + LANES.unit / 2 - 1.5, 3, { class: "wait", style: { "--c": stateColor(cause) },
+      on: tipped(() => [`waits: ${STATES[cause]}`, `${UNITS[unit]} of PE ${peName(pe)}`, `cycles ${grouped(begin)} to ${grouped(end - 1)}, ${grouped(flat[i + 4])} long`]) }));
+  }
+  return boxes;
+}
+
 const laneName = (name, y) => drawn("text", { x: MARGIN.left - 10, y, "text-anchor": "end" }, name);
 
 function launchLines(launch) {
@@ -158,7 +170,7 @@ function drawTimeline() {
     UNITS.forEach((unit, u) => parts.push(
       drawn("rect", { class: "band", x: MARGIN.left, y: y + u * LANES.unit + 2, width: width - MARGIN.left - MARGIN.right, height: LANES.unit - 4 }),
       laneName(unit, y + u * LANES.unit + 14)));
-    parts.push(drawSlices(detail, x, y));
+    parts.push(drawWaits(detail, x, y), drawSlices(detail, x, y));
     y += 4 * LANES.unit + LANES.gap;
   }
   const top = y;
@@ -178,7 +190,7 @@ function drawTimeline() {
   host.replaceChildren(drawn("svg", { viewBox: `0 0 ${width} ${y + 18}`, height: y + 18, role: "img",
     "aria-label": `${launches.length} launches in ${grouped(SPAN)} cycles; the table of kernels has the figures` }, parts.flat(3)));
   byId("time-range").textContent = `cycles ${grouped(view.begin)} to ${grouped(view.end)}`;
-  const zoomed = detail ? `Blocks of PE ${peName(selection.pe === null ? 0 : selection.pe)} in launch ${detail.index}${detail.kernel.detail.complete ? "" : ", the first of them"}. Choose another PE in the array.`
+  const zoomed = detail ? `Blocks of PE ${peName(selection.pe === null ? 0 : selection.pe)} in launch ${detail.index}${detail.kernel.detail.complete ? "" : ", the first of them"}. Between them, why the unit had none, in the colours of the array. Choose another PE there.`
                         : "Zoom to a launch to see its blocks. Drag to move, double-click a launch to fill the view with it.";
   byId("time-note").textContent = (profile.groups > 1 ? `The first of ${profile.groups} groups of samples. ` : "") + zoomed;
 }
@@ -326,7 +338,9 @@ const dramBytes = profile.dram_read_bytes + profile.dram_written_bytes;
 const whole = { x: sum(kernels.map(k => k.ops)) / Math.max(1, dramBytes), y: sum(kernels.map(k => k.ops)) / (profile.cycles / CLOCK) };
 
 function drawRoofline() {
-  const host = byId("roofline"), width = widthOf(host), height = width < 500 ? 300 : 340;
+  const host = byId("roofline"), width = widthOf(host);
+  const beside = innerWidth > 720 ? byId("pe").offsetTop + byId("pe").offsetHeight - byId("array").offsetTop - 150 : 0; /* as tall as the array */
+  const height = clamp(beside, 300, 520);
   const box = { left: 70, right: width - 16, top: 14, bottom: height - 36 };
   const xs = [...points.map(p => p.x), whole.x, roofs.peak / roofs.scratchpad, roofs.peak / roofs.dram];
   const low = 10 ** Math.floor(Math.log10(Math.min(...xs) / 1.5)), high = 10 ** Math.ceil(Math.log10(Math.max(...xs) * 1.5));

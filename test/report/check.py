@@ -33,7 +33,8 @@ def make_reports(build, folder):
     tool(bfcc, "examples/networks/fabnet.bfly", "-random-weights", "1", "-o", fabnet + ".bfx")
     tool(bfrun, digits + ".bfx", "-random-inputs", "1", "-compare", "-q", "-source", "examples/digits",
          "-report", digits + ".html")
-    tool(bfrun, fabnet + ".bfx", "-random-inputs", "1", "-source", "examples/networks", "-report", fabnet + ".html")
+    tool(bfrun, fabnet + ".bfx", "-random-inputs", "1", "-source", "examples/networks", "-report", fabnet + ".html",
+         "-trace", fabnet + ".json")
     reports = {}
     for name in (digits, fabnet):
         stats = json.loads(tool(bfrun, name + ".bfx", "-random-inputs", "1", "-q", "-exact", "-stats", "json"))
@@ -328,10 +329,23 @@ def check_theme(page, *_):
     assert theme() == "light"
 
 
+def check_trace(page, stats, _):
+    """The trace of a whole network stays under 50 MB and has all launches, and blocks of each kernel."""
+    path = page.url.removeprefix("file://").replace(".html", ".json")
+    if not os.path.exists(path):
+        return
+    assert 1e6 < os.path.getsize(path) < 50e6, os.path.getsize(path)
+    with open(path, encoding="utf-8") as file:
+        events = json.load(file)["traceEvents"]
+    launches = [e for e in events if e["ph"] == "X" and (e["pid"], e["tid"]) == (1, 1)]
+    assert len(launches) == sum(k["runs"] for k in stats["kernels"])
+    assert sum(e["args"]["blocks shown"] == e["args"]["of"] for e in launches) >= len(stats["kernels"])
+
+
 LOOKS = [check_looks, check_zoomed_looks]
 REST = [check_accessible, check_summary, check_kernels, check_lines, check_energy, check_array, check_layers,
         check_line_link, check_kernel_links, check_pe_links, check_block_links, check_timeline_links,
-        check_other_links, check_zoom, check_sorting, check_copy, check_theme]
+        check_other_links, check_zoom, check_sorting, check_copy, check_theme, check_trace]
 
 
 def shoot(browser, reports, folder):

@@ -104,7 +104,7 @@ class Page:
                   deviceScaleFactor=1, mobile=width < 600)
 
     def load(self, url):
-        self.loaded = False
+        self.loaded, self.url = False, url
         self.call("Page.navigate", url=url)
         end = time.monotonic() + 60
         while not self.loaded:

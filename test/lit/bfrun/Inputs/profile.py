@@ -73,6 +73,13 @@ for k in p["kernels"]:
         b = k["blocks"][block]
         assert pe in b["pes"] and begin + start + length <= end
         stays.setdefault((pe, b["unit"]), []).append((start, start + length))
+    waited = {}
+    for pe, unit, cause, start, length in zip(*(detail["waits"][i::5] for i in range(5))):
+        stays.setdefault((pe, UNITS[unit]), []).append((start, start + length))
+        waited[pe, unit, cause] = waited.get((pe, unit, cause), 0) + length
+    if k["runs"] == 1 and len(detail["waits"]) < 2 * len(detail["slices"]):  # all of them
+        for (pe, unit, cause), length in waited.items():
+            assert k["pes"][pe][unit][cause] == length
     for spans in stays.values():
         spans.sort()
         assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))

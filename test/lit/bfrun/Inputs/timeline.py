@@ -34,6 +34,8 @@ def kept(begin, end):
 def cycles(x):
     return round(x * 1000)
 
+waits = [e for e in timeline if e["name"].startswith("wait: ")]
+timeline = [e for e in timeline if e not in waits]
 shown = [(e["pid"], e["tid"], cycles(e["ts"]), cycles(e["ts"]) + cycles(e["dur"]))
          for e in timeline if e["ph"] == "X"]
 assert blocks and network
@@ -46,3 +48,14 @@ assert {(1, "DMA"), (10, "PE (0,0)"), (10, "CAL"), (13, "STORE")} <= tracks
 counters = {e["name"] for e in timeline if e["ph"] == "C"}
 assert low or {"CAL busy %", "DRAM read B/cycle", "mesh hops/cycle"} <= counters
 assert all(re.fullmatch(r"[ -~]+", name) for name in names)
+
+# A unit waits exactly where it has no block while a kernel runs, and the text names the same causes.
+NAMES = {"drain": "idle", "tokens": "token", "weights": "weights"}
+texts = {(int(pe) + 10, UNITS[unit], int(cycle), cause) for cycle, pe, unit, event, cause, *_ in
+         (line.split() + [""] for line in open(sys.argv[2])) if event == "wait"}
+for e in waits:
+    begin, end = cycles(e["ts"]), cycles(e["ts"]) + cycles(e["dur"])
+    assert not [b for b in blocks if b[:2] == (e["pid"], e["tid"]) and b[2] < end and begin < b[3]]
+    starts = {t[2] for t in texts if t[:2] == (e["pid"], e["tid"]) and t[3] == NAMES[e["name"][6:]]}
+    assert end - begin <= 2 or starts & {begin, begin + 1}, e
+assert low or len(waits) > 10
