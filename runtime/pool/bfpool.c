@@ -20,7 +20,10 @@
 
 #include "runtime/bfhost/executor.h"
 
-enum { PATIENCE = 50000 /* ns before sleeping */, LOOKS = 64 /* between two looks at the clock */ };
+enum {
+    PATIENCE = 50000 /* ns before sleeping */,
+    LOOKS = 64 /* between two looks at the clock; at a lock */
+};
 
 struct job {
     void (*task)(void *argument, unsigned worker, int64_t index);
@@ -58,6 +61,16 @@ static int64_t nanoseconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* Locks are held for a few instructions, far shorter than going to sleep takes. */
+static void lock(struct bf_pool *pool) {
+    for (int i = 0; i < LOOKS; i++) {
+        if (!pthread_mutex_trylock(&pool->lock))
+            return;
+        relax();
+    }
+    pthread_mutex_lock(&pool->lock);
 }
 
 /* Whether *value becomes equal (different) to `wanted` before patience ends. */
@@ -98,7 +111,7 @@ static struct job *next_job(struct bf_pool *pool) {
         unsigned posts = atomic_load_explicit(&pool->posts, memory_order_relaxed);
         pthread_mutex_unlock(&pool->lock);
         bool more = await(&pool->posts, posts, false);
-        pthread_mutex_lock(&pool->lock);
+        lock(pool);
         if (more || posts != atomic_load_explicit(&pool->posts, memory_order_relaxed))
             continue;
         pool->sleepers++;
@@ -111,12 +124,12 @@ static void *thread(void *argument) {
     struct worker *worker = argument;
     struct bf_pool *pool = worker->pool;
     struct job *job;
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     while ((job = next_job(pool))) {
         atomic_fetch_add_explicit(&job->active, 1, memory_order_relaxed);
         pthread_mutex_unlock(&pool->lock);
         work(job, worker->number);
-        pthread_mutex_lock(&pool->lock);
+        lock(pool);
         /* From here on the job may be gone. */
         if (atomic_fetch_sub_explicit(&job->active, 1, memory_order_release) == 1 && pool->waiters)
             pthread_cond_broadcast(&pool->left);
@@ -127,7 +140,7 @@ static void *thread(void *argument) {
 
 static void post(struct bf_pool *pool, struct job *job) {
     struct job **end = &pool->jobs;
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     while (*end)
         end = &(*end)->following;
     *end = job;
@@ -139,14 +152,14 @@ static void post(struct bf_pool *pool, struct job *job) {
 
 static void withdraw(struct bf_pool *pool, struct job *job) {
     struct job **at = &pool->jobs;
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     while (*at != job)
         at = &(*at)->following;
     *at = job->following;
     pthread_mutex_unlock(&pool->lock);
     if (await(&job->active, 0, true))
         return;
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     pool->waiters++;
     while (atomic_load_explicit(&job->active, memory_order_acquire))
         pthread_cond_wait(&pool->left, &pool->lock);
@@ -201,7 +214,7 @@ struct bf_pool *bf_pool_create(unsigned threads) {
 void bf_pool_free(struct bf_pool *pool) {
     if (!pool)
         return;
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     pool->stopping = true;
     atomic_fetch_add_explicit(&pool->posts, 1, memory_order_release);
     pthread_cond_broadcast(&pool->posted);
