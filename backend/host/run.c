@@ -10,7 +10,7 @@
 /* Members of struct bf_executor and of the argument of a task, in bytes. */
 enum { SELF = 0, THREADS = 8, RUN = 16 };
 enum { KERNEL = 0, OPERANDS = 8, SCRATCH = 16, PIECE = 24, UNITS = 32, TASK_SIZE = 40 };
-enum { PIECES_A_THREAD = 4 };
+enum { PIECES_A_THREAD = 16 };
 
 static LLVMValueRef load(struct bf_ll *ll, LLVMTypeRef type, LLVMValueRef base, int64_t offset) {
     LLVMValueRef at = bf_ll_at_byte(ll, base, bf_ll_int(ll, offset));

@@ -1,8 +1,14 @@
 /* bfpool.c - see bfpool.h.
  *
  * Whoever runs a network puts a job on the list and then takes indices from it like the pool's
- * threads do: one atomic addition an index. The job lives on its caller's stack, so the caller
- * takes it off the list and waits until no thread is at it any more.
+ * threads do. The job lives on its caller's stack, so the caller takes it off the list and waits
+ * until no thread is at it any more.
+ *
+ * The indices are cut into a share for each worker, who takes its own from the front, then those of
+ * others from the back. So equal rows of one call after the other, and of one run after the other,
+ * mostly go to the same core, whose cache has them:
+ *
+ *     | worker 0 ->            <- others | worker 1 ->            <- others |
  *
  * Networks hand out work every few microseconds, waking a thread takes about as long. So a thread
  * that runs out of work looks for more for a short while before it sleeps, and so does a caller
@@ -25,13 +31,19 @@ enum {
     LOOKS = 64 /* between two looks at the clock; at a lock */
 };
 
+enum { MOST_SHARES = 32, LINE = 64 };
+#define MOST_INDICES (INT64_C(1) << 31) /* of a job */
+
 struct job {
     void (*task)(void *argument, unsigned worker, int64_t index);
     void *argument;
-    int64_t count;
-    _Atomic int64_t next;    /* the first index that nobody has taken */
+    int64_t first; /* index of the task = first + index of the job */
+    unsigned share_count;
     _Atomic unsigned active; /* threads of the pool that are at it */
     struct job *following;
+    struct share {
+        _Alignas(LINE) _Atomic uint64_t range; /* what nobody has taken: begin + (end << 32) */
+    } shares[MOST_SHARES];
 };
 
 struct bf_pool {
@@ -86,18 +98,40 @@ static bool await(_Atomic unsigned *value, unsigned wanted, bool equal) {
     return false;
 }
 
-static void work(struct job *job, unsigned worker) {
+/* An index of the share, its first or its last; -1: it is empty. */
+static int64_t take(struct share *share, bool front) {
+    uint64_t range = atomic_load_explicit(&share->range, memory_order_relaxed);
     for (;;) {
-        int64_t index = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
-        if (index >= job->count)
-            return;
-        job->task(job->argument, worker, index);
+        uint64_t begin = range & UINT32_MAX, end = range >> 32;
+        if (begin == end)
+            return -1;
+        uint64_t rest = front ? range + 1 : range - (UINT64_C(1) << 32);
+        if (atomic_compare_exchange_weak_explicit(&share->range, &range, rest, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return (int64_t)(front ? begin : end - 1);
     }
+}
+
+static void work(struct job *job, unsigned worker) {
+    for (unsigned i = 0; i < job->share_count; i++) {
+        struct share *share = &job->shares[(worker + i) % job->share_count];
+        for (int64_t index; (index = take(share, i == 0)) >= 0;)
+            job->task(job->argument, worker, job->first + index);
+    }
+}
+
+static bool has_work(struct job *job) {
+    for (unsigned i = 0; i < job->share_count; i++) {
+        uint64_t range = atomic_load_explicit(&job->shares[i].range, memory_order_relaxed);
+        if ((range & UINT32_MAX) != range >> 32)
+            return true;
+    }
+    return false;
 }
 
 static struct job *find_job(struct bf_pool *pool) {
     struct job *job = pool->jobs;
-    while (job && atomic_load_explicit(&job->next, memory_order_relaxed) >= job->count)
+    while (job && !has_work(job))
         job = job->following;
     return job;
 }
@@ -167,16 +201,35 @@ static void withdraw(struct bf_pool *pool, struct job *job) {
     pthread_mutex_unlock(&pool->lock);
 }
 
+static void run_job(struct bf_pool *pool, struct job *job, int64_t count) {
+    int64_t shares = pool->executor.threads < MOST_SHARES ? pool->executor.threads : MOST_SHARES;
+    job->share_count = (unsigned)shares;
+    for (int64_t i = 0; i < shares; i++) {
+        uint64_t begin = (uint64_t)(count * i / shares), end = (uint64_t)(count * (i + 1) / shares);
+        atomic_init(&job->shares[i].range, begin + (end << 32));
+    }
+    post(pool, job);
+    work(job, 0);
+    withdraw(pool, job);
+}
+
 static void run(void *self, void (*task)(void *argument, unsigned worker, int64_t index),
                 void *argument, int64_t count) {
     struct bf_pool *pool = self;
-    struct job job = {.task = task, .argument = argument, .count = count};
-    bool shared = count > 1 && pool->executor.threads > 1;
-    if (shared)
-        post(pool, &job);
-    work(&job, 0);
-    if (shared)
-        withdraw(pool, &job);
+    if (count < 2 || pool->executor.threads < 2) {
+        for (int64_t i = 0; i < count; i++)
+            task(argument, 0, i);
+        return;
+    }
+    for (int64_t first = 0; first < count; first += MOST_INDICES) {
+        struct job job;
+        job.task = task;
+        job.argument = argument;
+        job.first = first;
+        job.following = NULL;
+        atomic_init(&job.active, 0);
+        run_job(pool, &job, count - first < MOST_INDICES ? count - first : MOST_INDICES);
+    }
 }
 
 static unsigned processors(void) {
