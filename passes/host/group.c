@@ -11,19 +11,24 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+static void drop_lists(struct bf_host_choice *choice) {
+    free(choice->params.data);
+    free(choice->packs.data);
+}
+
 static bool choose(const struct bf_host_site *site,
                    const struct bf_host_generator *const *generators, struct bf_host_step *step) {
+    struct bf_host_choice *choice = step->choice;
     for (; *generators; generators++) {
-        struct bf_host_choice *choice = step->choice;
         if ((*generators)->kind != site->kernels[0]->kind)
             continue;
-        free(choice->params.data);
-        free(choice->packs.data);
+        drop_lists(choice);
         *choice = (struct bf_host_choice){.kernels = 1, .units = 1, .grain = 1};
         step->generator = *generators;
         if ((*generators)->choose(site, choice))
             return true;
     }
+    drop_lists(choice);
     return false;
 }
 
