@@ -1,5 +1,6 @@
-/* gen_matrix.c - any linear kernel as a product with its matrix, written out: what serves where no
- * better generator takes the kernel (short transforms, lengths with large prime factors).
+/* gen_matrix.c - a structured linear kernel as a product with its matrix, written out: what serves
+ * where no better generator takes the kernel (block butterflies of large tiles, planes of complex
+ * tensors whose samples are apart).
  *
  *   along rows     y[r][o] = bias[o] + sum over planes and k of x[r][k] m[k][o]
  *                  a unit is 4 rows; tiles of columns o, vectors along o
@@ -235,11 +236,8 @@ static void generate(struct bf_gen *gen) {
         along_columns(&p);
 }
 
-const struct bf_host_generator bf_gen_matrix_dense = {"matrix", BF_KERNEL_DENSE, choose, generate};
 const struct bf_host_generator bf_gen_matrix_butterfly = {"matrix", BF_KERNEL_BUTTERFLY, choose,
                                                           generate};
 const struct bf_host_generator bf_gen_matrix_fft = {"matrix", BF_KERNEL_FFT, choose, generate};
-const struct bf_host_generator bf_gen_matrix_block_dense = {"matrix", BF_KERNEL_BLOCK_DENSE, choose,
-                                                            generate};
 const struct bf_host_generator bf_gen_matrix_block_butterfly = {"matrix", BF_KERNEL_BLOCK_BUTTERFLY,
                                                                 choose, generate};

@@ -12,9 +12,7 @@ extern const struct bf_host_generator bf_gen_fourier_columns;
 extern const struct bf_host_generator bf_gen_fourier_rows;
 extern const struct bf_host_generator bf_gen_gather;
 extern const struct bf_host_generator bf_gen_matrix_block_butterfly;
-extern const struct bf_host_generator bf_gen_matrix_block_dense;
 extern const struct bf_host_generator bf_gen_matrix_butterfly;
-extern const struct bf_host_generator bf_gen_matrix_dense;
 extern const struct bf_host_generator bf_gen_matrix_fft;
 extern const struct bf_host_generator bf_gen_rope;
 extern const struct bf_host_generator bf_gen_rows;
@@ -34,11 +32,9 @@ const struct bf_host_generator *const bf_host_generators[] = {
     &bf_gen_rope,
     &bf_gen_rows,
     &bf_gen_transpose,
-    /* what takes any linear kernel */
+    /* what takes any of their kinds */
     &bf_gen_matrix_block_butterfly,
-    &bf_gen_matrix_block_dense,
     &bf_gen_matrix_butterfly,
-    &bf_gen_matrix_dense,
     &bf_gen_matrix_fft,
     NULL,
 };

@@ -40,21 +40,6 @@ static void set(struct filler *f, int64_t k, int64_t o, double value) {
     f->to[k * f->padded + o] = (float)(value * f->scale);
 }
 
-static void fill_dense(struct filler *f) {
-    for (int64_t o = 0; o < f->out; o++)
-        for (int64_t k = 0; k < f->in; k++)
-            set(f, k, o, bf_host_read(f->values, f->view, o * f->in + k));
-}
-
-static void fill_block_dense(struct filler *f) {
-    int64_t blocks = f->view->extent[0], outs = f->view->extent[1], cols = f->view->extent[2];
-    for (int64_t b = 0; b < blocks; b++)
-        for (int64_t o = 0; o < outs; o++)
-            for (int64_t k = 0; k < cols; k++)
-                set(f, b * cols + k, o * blocks + b,
-                    bf_host_read(f->values, f->view, (b * outs + o) * cols + k));
-}
-
 /* A DFT of n points: e^(-+ 2 pi i k o / n); plane 0 real, 1 imaginary. */
 static void fill_fft(struct filler *f) {
     const struct bf_ints *attrs = &f->kernel->attrs;
@@ -150,12 +135,6 @@ static void fill(const struct bf_host_pack *pack, const struct bf_weights *value
         .to = out,
     };
     switch (kernel->kind) {
-    case BF_KERNEL_DENSE:
-        fill_dense(&f);
-        break;
-    case BF_KERNEL_BLOCK_DENSE:
-        fill_block_dense(&f);
-        break;
     case BF_KERNEL_BUTTERFLY:
         fill_butterfly(&f);
         break;
