@@ -200,7 +200,7 @@ $(BENCH)/runner.so: bench/host/runner.c $(BENCH)/fftw/lib/libfftw3f.a $(BUILD)/l
 	    $(BUILD)/libbfpool.a -pthread -lm -o $@
 bench-host: all $(BENCH)/venv/ready $(BENCH)/runner.so
 	@$(BENCH)/venv/bin/python bench/host/bench.py -bfcc $(BUILD)/bfcc -runner $(BENCH)/runner.so \
-	    -json $(BUILD)/bench-host.json $(if $(ONLY),-only '$(ONLY)',-docs docs/performance-host.md)
+	    -json $(BUILD)/bench-host.json $(if $(ONLY),-only '$(ONLY)',-docs docs/performance-host.md) $(BENCH_FLAGS)
 
 demo: deps
 	$(again) all

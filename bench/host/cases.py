@@ -77,7 +77,7 @@ def butterfly_case(n, rows, needs, peak=0, in_cache=False):
             "torch eager, the package's form": [lambda: (p.eager(form("sum"), x), True)],
             "torch eager, best form": [lambda k=k: (p.eager(form(k), x), True)
                                        for k in ("addcmul", "einsum")],
-            "torch.compile, best form": [lambda: (p.compiled(form("addcmul"), x), True)],
+            "torch.compile, best form": [lambda: (p.compiled([form("addcmul")], x), True)],
         }
     source = f"""network one(rows = {rows}, n = {n}) {{
     input x: f32[rows, n];
@@ -150,19 +150,18 @@ def fabnet_case(name, rows, layers, attention, needs, hidden=768, inner=3072, he
         import peers as p
         weights, dense = case.weights(), dense_weights(layers, hidden, inner, attention)
 
-        def network(kind, fft):
-            return p.chain([p.fabnet_layer(dense if kind == "dense" else weights, f"encoder.{i}",
-                                           rows, hidden, inner,
-                                           heads if i >= layers - attention else 0, kind, fft)
-                            for i in range(layers)])
+        def network(kind):
+            return [p.fabnet_layer(dense if kind == "dense" else weights, f"encoder.{i}", rows,
+                                   hidden, inner, heads if i >= layers - attention else 0, kind)
+                    for i in range(layers)]
         return {
-            "torch eager, best form": [lambda k=k: (p.eager(network(*k), x), True)
-                                       for k in (("addcmul", "rfft2"), ("einsum", "rfft2"))],
-            "torch.compile, best form": [
-                lambda: (p.compiled(network("addcmul", "rfft2"), x), True)],
-            "dense maps, torch": [lambda: (p.eager(network("dense", "rfft2"), x), False),
-                                  lambda: (p.compiled(network("dense", "rfft2"), x), False)],
+            "torch eager, best form": [lambda k=k: (p.eager(p.chain(network(k)), x), True)
+                                       for k in ("addcmul", "einsum")],
+            "torch.compile, best form": [lambda: (p.compiled(network("addcmul"), x), True)],
+            "dense maps, torch": [lambda: (p.eager(p.chain(network("dense")), x), False),
+                                  lambda: (p.compiled(network("dense"), x), False)],
         }
+
     def block(with_attention):
         flops = (butterfly_flops(rows, hidden, inner) + butterfly_flops(rows, inner, hidden))
         if with_attention:
@@ -194,12 +193,11 @@ def bert_case(name, rows, hidden, layers, need, heads=12):
     def peers(case, x, threads):
         import peers as p
         weights = case.weights()
-        network = p.chain([p.bert_layer(weights, f"layers.{i}", hidden, heads)
-                           for i in range(layers)])
+        network = [p.bert_layer(weights, f"layers.{i}", hidden, heads) for i in range(layers)]
         return {
             "onnxruntime": [lambda f=f: (p.onnx_bert(weights, x, layers, heads, threads, f), True)
                             for f in (False, True)],
-            "torch eager": [lambda: (p.eager(network, x), True)],
+            "torch eager": [lambda: (p.eager(p.chain(network), x), True)],
             "torch.compile": [lambda: (p.compiled(network, x), True)],
         }
     flops = layers * (24.0 * rows * hidden * hidden + attention_flops(rows, hidden))

@@ -91,7 +91,7 @@ def attention(q, k, v, heads):
     return y[0].transpose(0, 1).reshape(q.shape)
 
 
-def fabnet_layer(weights, name, rows, hidden, inner, heads, form, fft):
+def fabnet_layer(weights, name, rows, hidden, inner, heads, form):
     """FBfly, or ABfly where there are projections. form `dense`: linear maps instead."""
     def map_(label, out):
         if form == "dense":
@@ -105,7 +105,7 @@ def fabnet_layer(weights, name, rows, hidden, inner, heads, form, fft):
         def mix(x):
             return o(attention(q(x), k(x), v(x), heads))
     else:
-        mix = mixing(fft, rows, hidden)
+        mix = mixing("rfft2", rows, hidden)
 
     def run(x):
         x = norm1(x + mix(x))
@@ -141,14 +141,14 @@ def eager(function, x):
     return lambda: function(x)
 
 
-def compiled(function, x):
-    """torch.compile for the number of threads that is set now."""
+def compiled(layers, x):
+    """torch.compile for the number of threads that is set now; a graph a layer, as one of a whole
+    network takes hours to make."""
     torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit = 2 * len(layers) + 8
     torch._inductor.config.freezing = True
-    x = tensor(x)
-    fast = torch.compile(function, dynamic=False)
-    fast(x)
-    return lambda: fast(x)
+    network = chain([torch.compile(layer, dynamic=False) for layer in layers])
+    return eager(network, x)
 
 
 # ---- onnxruntime ----
