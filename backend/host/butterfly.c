@@ -47,13 +47,9 @@ static struct bf_butterfly_pass next_pass(const struct bf_butterfly *b, unsigned
 }
 
 static void plan_passes(struct bf_butterfly *b, unsigned width) {
-    b->passes = bf_alloc((b->stages + 1) * sizeof *b->passes);
-    unsigned stage = 0;
-    do {
-        struct bf_butterfly_pass pass = next_pass(b, stage, width);
-        b->passes[b->pass_count++] = pass;
-        stage = pass.last;
-    } while (stage < b->stages);
+    b->passes = bf_alloc(b->stages * sizeof *b->passes);
+    for (unsigned stage = 0; stage < b->stages; stage = b->passes[b->pass_count - 1].last)
+        b->passes[b->pass_count++] = next_pass(b, stage, width);
 }
 
 static bool *row_of(const struct bf_butterfly *b, bool *rows, unsigned stage) {
@@ -94,9 +90,8 @@ struct bf_butterfly *bf_butterfly_create(const struct bf_butterfly_shape *shape,
     b->lanes = 1u << b->lane_bits;
     b->vectors = 1u << (b->bits - b->lane_bits);
     b->stages = b->bits * (unsigned)shape->blocks;
-    b->full = bf_alloc(b->stages + 1);
-    if (b->stages)
-        b->full[b->stages - 1] = true;
+    b->full = bf_alloc(b->stages);
+    b->full[b->stages - 1] = true;
     plan_passes(b, width);
     find_pruned(b);
     return b;

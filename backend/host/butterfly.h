@@ -43,8 +43,8 @@ enum bf_butterfly_op {
 };
 
 struct bf_butterfly_shape {
-    int64_t n, blocks, stacks;
-    int64_t in, out; /* columns read; columns of all stacks together */
+    int64_t n, blocks, stacks; /* n: 2 or more */
+    int64_t in, out;           /* columns read; columns of all stacks together */
     bool increasing;
     double scale, bias_scale; /* of results and of the bias: undo exponents */
 };

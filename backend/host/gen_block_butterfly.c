@@ -102,7 +102,7 @@ static bool choose(const struct bf_host_site *site, struct bf_host_choice *choic
         !bf_host_operand(site->poly, &kernel->outputs.data[0]).linear)
         return false;
     struct blocks k = blocks_of(kernel, target->lanes, target->registers);
-    bool fits = k.b->pass_count == 1 && k.b->stages > 0;
+    bool fits = k.b->pass_count == 1;
     if (fits) {
         bf_butterfly_choose_forms(k.b, site->weights, view_of(kernel, "twiddle"));
         choice->units = k.tiles_out * row_units(&k);

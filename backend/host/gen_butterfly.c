@@ -104,8 +104,7 @@ static bool choose(const struct bf_host_site *site, struct bf_host_choice *choic
         return false;
     int64_t width = site->target->registers >= 32 ? 3 : 2, rows = x.samples * x.rows;
     struct bf_butterfly *b = plan_of(kernel, site->target, width);
-    if (b->stages)
-        bf_butterfly_choose_forms(b, site->weights, view_of(kernel, "twiddle"));
+    bf_butterfly_choose_forms(b, site->weights, view_of(kernel, "twiddle"));
     choose_units(b, rows, choice);
     choice->epilogue = true;
     bf_ints_set(&choice->params, site->arena, "lanes", site->target->lanes);
@@ -266,22 +265,8 @@ static void vector_stage(struct state *s, unsigned stage, unsigned bit) {
     }
 }
 
-/* A map of one point has no stages. */
-static void scale_only(struct state *s) {
-    for (unsigned t = 0; t < s->tokens; t++) {
-        LLVMValueRef scale = bf_ll_const(s->ll, 1, s->b->shape.scale);
-        LLVMValueRef bias = s->bias ? load_bias(s, 0) : NULL;
-        LLVMValueRef value = s->values[t][0];
-        s->values[t][0] =
-            bias ? bf_ll_fma(s->ll, scale, value, bias) : bf_ll_fmul(s->ll, scale, value);
-    }
-    store_vector(s, 0);
-}
-
 static void generate_tile(struct state *s) {
     load_tile(s);
-    if (!s->b->stages)
-        scale_only(s);
     for (unsigned stage = s->pass->first; stage < s->pass->last; stage++) {
         unsigned digit = bf_butterfly_digit(s->b, stage);
         if (digit < s->b->lane_bits)

@@ -59,7 +59,7 @@ struct scales {
 };
 
 static struct scales scales_create(const struct bf_butterfly *b, bool weights) {
-    size_t n = (size_t)b->shape.n * sizeof(double), all = n * (b->stages + 1);
+    size_t n = (size_t)b->shape.n * sizeof(double), all = n * b->stages;
     return (struct scales){bf_alloc(n),
                            bf_alloc(n),
                            bf_alloc(n),
@@ -269,8 +269,7 @@ void bf_butterfly_pack(const struct bf_butterfly *b, const struct bf_weights *va
     struct scales s = scales_create(b, true);
     struct bias bias = {values, view, stack * b->shape.n,
                         stack * b->shape.n + bf_butterfly_outputs(b, which), b->shape.bias_scale};
-    if (b->stages)
-        twiddle_read(&t, values, twiddle, stack);
+    twiddle_read(&t, values, twiddle, stack);
     scale_stack(&t, &s, which, NULL);
     for (unsigned p = 0; p < b->pass_count; p++)
         for (int64_t tile = 0; tile < bf_butterfly_tiles(b, p); tile++)
