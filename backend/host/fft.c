@@ -105,11 +105,7 @@ static struct bf_complex load(const struct pass *pass, LLVMValueRef point) {
     const struct bf_fft_columns *c = pass->columns;
     if (pass->number == 0)
         return c->load(c->user, point, pass->strip);
-    LLVMValueRef at = scratch_at(pass, (pass->number - 1) % 2, point);
-    unsigned align = c->lanes * (unsigned)sizeof(float);
-    return (struct bf_complex){
-        bf_ll_load(c->ll, at, c->lanes, align),
-        bf_ll_load(c->ll, bf_ll_at_int(c->ll, at, c->lanes), c->lanes, align)};
+    return bf_complex_load(c->ll, scratch_at(pass, (pass->number - 1) % 2, point), c->lanes);
 }
 
 static void store(const struct pass *pass, LLVMValueRef point, struct bf_complex value) {
@@ -118,11 +114,7 @@ static void store(const struct pass *pass, LLVMValueRef point, struct bf_complex
         c->store(c->user, point, pass->strip, value);
         return;
     }
-    LLVMValueRef at = scratch_at(pass, pass->number % 2, point);
-    unsigned align = c->lanes * (unsigned)sizeof(float);
-    LLVMValueRef zero = bf_ll_const(c->ll, c->lanes, 0);
-    bf_ll_store(c->ll, value.re ? value.re : zero, at, align);
-    bf_ll_store(c->ll, value.im ? value.im : zero, bf_ll_at_int(c->ll, at, c->lanes), align);
+    bf_complex_store(c->ll, scratch_at(pass, pass->number % 2, point), value, c->lanes);
 }
 
 static struct bf_complex twiddle(const struct pass *pass, unsigned j) {

@@ -22,6 +22,9 @@ struct bf_complex {
 struct bf_complex bf_complex_add(struct bf_ll *ll, struct bf_complex a, struct bf_complex b);
 struct bf_complex bf_complex_sub(struct bf_ll *ll, struct bf_complex a, struct bf_complex b);
 struct bf_complex bf_complex_mul(struct bf_ll *ll, struct bf_complex a, struct bf_complex b);
+/* `lanes` real parts and after them as many imaginary ones, aligned to a vector; 0 for NULL. */
+struct bf_complex bf_complex_load(struct bf_ll *ll, LLVMValueRef at, unsigned lanes);
+void bf_complex_store(struct bf_ll *ll, LLVMValueRef at, struct bf_complex value, unsigned lanes);
 /* DFT of r points in registers, in natural order: r <= BF_FFT_LARGEST_RADIX with factors up to 7.
  */
 void bf_fft_dft(struct bf_ll *ll, unsigned r, struct bf_complex *x);

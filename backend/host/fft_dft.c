@@ -54,6 +54,19 @@ struct bf_complex bf_complex_mul(struct bf_ll *ll, struct bf_complex a, struct b
                                products(ll, a.re, b.im, a.im, b.re, false)};
 }
 
+struct bf_complex bf_complex_load(struct bf_ll *ll, LLVMValueRef at, unsigned lanes) {
+    unsigned align = lanes * (unsigned)sizeof(float);
+    return (struct bf_complex){bf_ll_load(ll, at, lanes, align),
+                               bf_ll_load(ll, bf_ll_at_int(ll, at, lanes), lanes, align)};
+}
+
+void bf_complex_store(struct bf_ll *ll, LLVMValueRef at, struct bf_complex value, unsigned lanes) {
+    unsigned align = lanes * (unsigned)sizeof(float);
+    LLVMValueRef zero = bf_ll_const(ll, lanes, 0);
+    bf_ll_store(ll, value.re ? value.re : zero, at, align);
+    bf_ll_store(ll, value.im ? value.im : zero, bf_ll_at_int(ll, at, lanes), align);
+}
+
 static struct bf_complex scaled(struct bf_ll *ll, struct bf_complex a, double factor,
                                 struct bf_complex b) {
     return (struct bf_complex){scale_add(ll, a.re, factor, b.re),

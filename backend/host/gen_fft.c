@@ -223,16 +223,10 @@ static LLVMValueRef buffer_at(const struct state *s, LLVMValueRef base, LLVMValu
 }
 
 static struct bf_complex load_pair(const struct state *s, LLVMValueRef at) {
-    unsigned lanes = s->t.lanes, align = lanes * (unsigned)sizeof(float);
-    return (struct bf_complex){bf_ll_load(s->ll, at, lanes, align),
-                               bf_ll_load(s->ll, bf_ll_at_int(s->ll, at, lanes), lanes, align)};
+    return bf_complex_load(s->ll, at, s->t.lanes);
 }
-
 static void store_pair(const struct state *s, LLVMValueRef at, struct bf_complex value) {
-    unsigned lanes = s->t.lanes, align = lanes * (unsigned)sizeof(float);
-    LLVMValueRef zero = bf_ll_const(s->ll, lanes, 0);
-    bf_ll_store(s->ll, value.re ? value.re : zero, at, align);
-    bf_ll_store(s->ll, value.im ? value.im : zero, bf_ll_at_int(s->ll, at, lanes), align);
+    bf_complex_store(s->ll, at, value, s->t.lanes);
 }
 
 static struct bf_complex swapped(struct bf_complex x, bool swap) {

@@ -12,16 +12,13 @@
  * / i are the transform of x; Y[k] is that of X[k] along H; then y[k, h] = Re Y[k, h],  y[S-k, h] =
  * Re Y[k, H - h]
  *
- * Along a row of H = A lanes points, point a lanes + l is lane l of vector a: a transform over
- * a = a0 + rb j (ra over j, then rb over a0, A = ra rb) without moving a lane, a factor w_H^(l ka)
- * in each lane, then lanes x lanes elements are transposed and transformed over l, of which only
- * the real part is wanted. Element ka + A kl comes out in lane ka of vector kl: in order.
+ * Along a row: fft_row.h.
  *
  * The buffer between holds, for each row, [strip of columns][re, im][lane]: as many floats as x.
  */
 #include <stdlib.h>
 
-#include "backend/host/fft.h"
+#include "backend/host/fft_row.h"
 #include "backend/host/gen.h"
 #include "ir/angles.h"
 #include "ir/recipe.h"
@@ -31,8 +28,7 @@
 struct mixing {
     int64_t samples, rows, cols;  /* S, H */
     struct bf_fft across, inside; /* over r1, over s2 */
-    int64_t vectors;              /* A */
-    unsigned ra, rb;
+    struct bf_fft_row row;        /* along H */
     unsigned lanes;
 };
 
@@ -57,20 +53,10 @@ static bool split_rows(struct mixing *m, unsigned largest) {
     return best < INT64_MAX;
 }
 
-/* A = ra rb, ra even: the first radix 2 of it is what makes X from Z. */
-static bool split_vectors(struct mixing *m, unsigned largest) {
-    unsigned best = 0;
-    for (unsigned ra = 2; ra <= 8; ra += 2) {
-        struct bf_fft fft;
-        if (m->vectors % ra || m->vectors / ra > largest ||
-            !bf_fft_plan(&fft, m->vectors / ra, largest) || fft.passes > 1)
-            continue;
-        if (ra == 2 || ra == 4 || ra == 8 || !best)
-            best = ra;
-    }
-    m->ra = best;
-    m->rb = best ? (unsigned)m->vectors / best : 0;
-    return best != 0;
+/* ra is even: the first radix 2 of it is what makes X from Z. */
+static bool split(struct mixing *m, unsigned largest) {
+    return m->cols % (2 * m->lanes) == 0 && split_rows(m, largest) &&
+           bf_fft_row_plan(&m->row, m->cols, m->lanes, largest, true);
 }
 
 static bool is_mixing(const struct bf_poly *poly, const struct bf_poly_kernel *first,
@@ -99,8 +85,7 @@ static bool mixing_of(const struct bf_poly *poly, const struct bf_poly_kernel *f
     const struct bf_operand *x = &first->inputs.data[0];
     *m = (struct mixing){
         .samples = x->buffer->samples, .rows = x->rows, .cols = x->cols, .lanes = lanes};
-    m->vectors = m->cols / lanes;
-    return m->cols % (2 * lanes) == 0 && split_rows(m, largest) && split_vectors(m, largest);
+    return split(m, largest);
 }
 
 static unsigned largest_of(const struct bf_host_target *target) {
@@ -122,10 +107,7 @@ static struct mixing saved(const struct bf_ints *params) {
                        .cols = bf_ints_get(params, "cols"),
                        .samples = bf_ints_get(params, "samples"),
                        .lanes = (unsigned)bf_ints_get(params, "lanes")};
-    unsigned largest = (unsigned)bf_ints_get(params, "largest");
-    m.vectors = m.cols / m.lanes;
-    split_rows(&m, largest);
-    split_vectors(&m, largest);
+    split(&m, (unsigned)bf_ints_get(params, "largest"));
     return m;
 }
 
@@ -133,15 +115,6 @@ static void add_pack(struct bf_host_choice *choice, int64_t floats,
                      void (*fill)(const struct bf_host_pack *, const struct bf_weights *, void *)) {
     *bf_push(&choice->packs) = (struct bf_host_pack){
         .size = (floats > 0 ? floats : 1) * (int64_t)sizeof(float), .fill = fill};
-}
-
-/* exp(-2 pi i a / n) / by */
-static float *put_root(float *to, int64_t a, int64_t n, double by) {
-    double c, s;
-    bf_root_of_unity(a % n, n, &c, &s);
-    to[0] = (float)(c / by);
-    to[1] = (float)(-s / by);
-    return to + 2;
 }
 
 /* ---- the first function: packs 0 twiddles over r1; 1 w_S^(p j'), [p][j'] ---- */
@@ -159,8 +132,12 @@ static void fill_factors(const struct bf_host_pack *pack, const struct bf_weight
     struct mixing m = saved(&pack->choice->params);
     float *to = out;
     for (int64_t p = 0; p < m.inside.n; p++)
-        for (int64_t j = 0; j < m.across.n; j++)
-            to = put_root(to, p * j, m.rows, 1);
+        for (int64_t j = 0; j < m.across.n; j++) {
+            double c, s;
+            bf_root_of_unity(p * j % m.rows, m.rows, &c, &s);
+            *to++ = (float)c;
+            *to++ = (float)-s;
+        }
 }
 
 static bool choose_columns(const struct bf_host_site *site, struct bf_host_choice *choice) {
@@ -182,10 +159,6 @@ struct columns {
     struct mixing m;
     LLVMValueRef sample, p;
 };
-
-static LLVMValueRef vector_at(struct bf_ll *ll, LLVMValueRef base, int64_t vector, unsigned lanes) {
-    return bf_ll_load(ll, bf_ll_at_int(ll, base, vector * lanes), lanes, 4);
-}
 
 static struct bf_complex load_columns(void *user, LLVMValueRef point, LLVMValueRef strip) {
     struct columns *c = user;
@@ -222,8 +195,7 @@ static void store_columns(void *user, LLVMValueRef point, LLVMValueRef strip,
     LLVMValueRef to =
         bf_ll_add(ll, bf_ll_mul_int(ll, row, c->m.cols), bf_ll_mul_int(ll, strip, 2 * c->m.lanes));
     to = bf_ll_at(ll, bf_gen_output(c->gen, 0), to);
-    bf_ll_store(ll, value.re, to, 4 * c->m.lanes);
-    bf_ll_store(ll, value.im, bf_ll_at_int(ll, to, c->m.lanes), 4 * c->m.lanes);
+    bf_complex_store(ll, to, value, c->m.lanes);
 }
 
 static void generate_columns(struct bf_gen *gen) {
@@ -232,7 +204,7 @@ static void generate_columns(struct bf_gen *gen) {
         .ll = gen->ll,
         .fft = &c.m.across,
         .lanes = c.m.lanes,
-        .strips = bf_ll_int(gen->ll, c.m.vectors / 2),
+        .strips = bf_ll_int(gen->ll, c.m.row.vectors / 2),
         .twiddles = bf_gen_pack(gen, 0),
         .scratch = {gen->scratch, bf_ll_at_int(gen->ll, gen->scratch, c.m.across.n * c.m.cols)},
         .pitch = c.m.cols,
@@ -247,8 +219,7 @@ static void generate_columns(struct bf_gen *gen) {
     bf_ll_loop_end(gen->ll, &units);
 }
 
-/* ---- the second function: packs 0 twiddles over s2; 1 w_A^(a0 j'), [a0][j' - 1]; 2 w_H^(l ka) /
- * 2, [ka][re, im][l] ---- */
+/* ---- the second function: packs 0 twiddles over s2; 1, 2 tables of the row, halved ---- */
 
 static void fill_inside(const struct bf_host_pack *pack, const struct bf_weights *values,
                         void *out) {
@@ -257,28 +228,20 @@ static void fill_inside(const struct bf_host_pack *pack, const struct bf_weights
     bf_fft_pack(&m.inside, out);
 }
 
-static void fill_vectors(const struct bf_host_pack *pack, const struct bf_weights *values,
-                         void *out) {
+static void fill_twiddles(const struct bf_host_pack *pack, const struct bf_weights *values,
+                          void *out) {
     (void)values;
     struct mixing m = saved(&pack->choice->params);
-    float *to = out;
-    for (int64_t a = 0; a < m.rb; a++)
-        for (int64_t j = 1; j < m.ra; j++)
-            to = put_root(to, a * j, m.vectors, 1);
+    bf_fft_row_pack_twiddles(&m.row, out);
 }
 
-static void fill_lanes(const struct bf_host_pack *pack, const struct bf_weights *values,
-                       void *out) {
+/* What untangles the rows doubles them; exponents are undone, too. */
+static void fill_row_factors(const struct bf_host_pack *pack, const struct bf_weights *values,
+                             void *out) {
     (void)values;
     struct mixing m = saved(&pack->choice->params);
-    float *to = out;
-    for (int64_t ka = 0; ka < m.vectors; ka++)
-        for (int64_t l = 0; l < m.lanes; l++) {
-            float root[2];
-            put_root(root, l * ka, m.cols, 2);
-            to[2 * ka * m.lanes + l] = root[0];
-            to[(2 * ka + 1) * m.lanes + l] = root[1];
-        }
+    int exponent = (int)bf_ints_get(&pack->choice->params, "exponent");
+    bf_fft_row_pack_factors(&m.row, bf_power_of_two(exponent - 1), out);
 }
 
 /* Rows of a block lie 128 bytes further apart than the columns need. */
@@ -311,15 +274,16 @@ static bool choose_rows(const struct bf_host_site *site, struct bf_host_choice *
         return false;
     choice->units = m.samples * (m.across.n / 2 + 1);
     int64_t buffers = m.inside.passes > 2 ? 4 : m.inside.passes > 1 ? 3 : 2;
-    choice->scratch = (buffers * block_size(&m) + 4 * m.cols) * (int64_t)sizeof(float);
+    choice->scratch =
+        (buffers * block_size(&m) + bf_fft_row_scratch(&m.row)) * (int64_t)sizeof(float);
     choice->epilogue = true;
     save(site, &m, choice);
     /* What is between has none, whatever its buffer says. */
     bf_ints_set(&choice->params, site->arena, "exponent",
                 first->inputs.data[0].buffer->exponent - second->outputs.data[0].buffer->exponent);
     add_pack(choice, bf_fft_twiddles(&m.inside), fill_inside);
-    add_pack(choice, 2 * m.rb * (m.ra - 1), fill_vectors);
-    add_pack(choice, 2 * m.cols, fill_lanes);
+    add_pack(choice, bf_fft_row_twiddles(&m.row), fill_twiddles);
+    add_pack(choice, bf_fft_row_factors(&m.row), fill_row_factors);
     return true;
 }
 
@@ -327,24 +291,12 @@ struct rows {
     struct bf_gen *gen;
     struct bf_ll *ll;
     struct mixing m;
-    double scale;
-    LLVMValueRef sample, from;        /* of the buffer between: the block's first row */
-    LLVMValueRef block;               /* where the block goes */
-    LLVMValueRef halves, full;        /* the row's two buffers */
+    LLVMValueRef sample, from; /* of the buffer between: the block's first row */
+    LLVMValueRef block;        /* where the block goes */
+    LLVMValueRef row_scratch;
     LLVMValueRef row, mate;           /* of y: k and S - k */
     LLVMValueRef source, source_mate; /* Z[k], Z[S - k] */
 };
-
-static struct bf_complex load_pair(struct bf_ll *ll, LLVMValueRef at, unsigned lanes) {
-    return (struct bf_complex){bf_ll_load(ll, at, lanes, 4 * lanes),
-                               bf_ll_load(ll, bf_ll_at_int(ll, at, lanes), lanes, 4 * lanes)};
-}
-
-static void store_pair(struct bf_ll *ll, LLVMValueRef at, struct bf_complex value) {
-    unsigned lanes = bf_ll_lanes(value.re);
-    bf_ll_store(ll, value.re, at, 4 * lanes);
-    bf_ll_store(ll, value.im, bf_ll_at_int(ll, at, lanes), 4 * lanes);
-}
 
 /* Vector pair number `pair` from base on. */
 static LLVMValueRef pair_at(struct rows *r, LLVMValueRef base, LLVMValueRef pair) {
@@ -354,14 +306,14 @@ static LLVMValueRef pair_at(struct rows *r, LLVMValueRef base, LLVMValueRef pair
 static struct bf_complex load_inside(void *user, LLVMValueRef point, LLVMValueRef strip) {
     struct rows *r = user;
     LLVMValueRef row = bf_ll_at(r->ll, r->from, bf_ll_mul_int(r->ll, point, r->m.cols));
-    return load_pair(r->ll, pair_at(r, row, strip), r->m.lanes);
+    return bf_complex_load(r->ll, pair_at(r, row, strip), r->m.lanes);
 }
 
 static void store_inside(void *user, LLVMValueRef point, LLVMValueRef strip,
                          struct bf_complex value) {
     struct rows *r = user;
     LLVMValueRef row = bf_ll_at(r->ll, r->block, bf_ll_mul_int(r->ll, point, block_pitch(&r->m)));
-    store_pair(r->ll, pair_at(r, row, strip), value);
+    bf_complex_store(r->ll, pair_at(r, row, strip), value, r->m.lanes);
 }
 
 /* Block `number` of the buffer between, transformed over its rows. */
@@ -375,7 +327,7 @@ static void transform_block(struct rows *r, LLVMValueRef number, int64_t place) 
     struct bf_fft_columns fft = {.ll = ll,
                                  .fft = &r->m.inside,
                                  .lanes = r->m.lanes,
-                                 .strips = bf_ll_int(ll, r->m.vectors / 2),
+                                 .strips = bf_ll_int(ll, r->m.row.vectors / 2),
                                  .twiddles = bf_gen_pack(r->gen, 0),
                                  .scratch = {bf_ll_at_int(ll, scratch, 2 * block_size(&r->m)),
                                              bf_ll_at_int(ll, scratch, 3 * block_size(&r->m))},
@@ -388,54 +340,17 @@ static void transform_block(struct rows *r, LLVMValueRef number, int64_t place) 
 
 /* ---- one pair of rows ---- */
 
-/* X of columns h and h + H/2, doubled, from Z[k] and Z[S - k] of column h. */
-static void untangle(struct rows *r, LLVMValueRef strip, struct bf_complex *low,
-                     struct bf_complex *high) {
+/* X of columns h or h + H/2, doubled, from Z[k] and Z[S - k] of column h. */
+static struct bf_complex untangle(void *user, LLVMValueRef a0, unsigned j) {
+    struct rows *r = user;
     struct bf_ll *ll = r->ll;
-    struct bf_complex z = load_pair(ll, pair_at(r, r->source, strip), r->m.lanes);
-    struct bf_complex c = load_pair(ll, pair_at(r, r->source_mate, strip), r->m.lanes);
-    *low = (struct bf_complex){bf_ll_fadd(ll, z.re, c.re), bf_ll_fsub(ll, z.im, c.im)};
-    *high = (struct bf_complex){bf_ll_fadd(ll, z.im, c.im), bf_ll_fsub(ll, c.re, z.re)};
-}
-
-/* Over j of a = a0 + rb j, for each a0: to halves[j'][a0]. */
-static void first_pass(struct rows *r) {
-    struct bf_ll *ll = r->ll;
-    int64_t ra = r->m.ra, rb = r->m.rb;
-    struct bf_complex x[BF_FFT_LARGEST_RADIX];
-    struct bf_fft_loop loop;
-    bf_fft_loop_begin(ll, &loop, rb);
-    for (int64_t j = 0; j < ra / 2; j++)
-        untangle(r, bf_ll_add_int(ll, loop.index, j * rb), &x[j], &x[j + ra / 2]);
-    bf_fft_dft(ll, r->m.ra, x);
-    LLVMValueRef roots =
-        bf_ll_at(ll, bf_gen_pack(r->gen, 1), bf_ll_mul_int(ll, loop.index, 2 * (ra - 1)));
-    for (int64_t j = 0; j < ra; j++) {
-        if (j && rb > 1)
-            x[j] = bf_complex_mul(ll, x[j],
-                                  splat_root(ll, bf_ll_at_int(ll, roots, 2 * (j - 1)), r->m.lanes));
-        store_pair(ll, pair_at(r, r->halves, bf_ll_add_int(ll, loop.index, j * rb)), x[j]);
-    }
-    bf_fft_loop_end(ll, &loop);
-}
-
-/* Over a0, for each j': ka = j' + ra k0, times the lanes' factors: to full[ka]. */
-static void second_pass(struct rows *r) {
-    struct bf_ll *ll = r->ll;
-    int64_t ra = r->m.ra, rb = r->m.rb;
-    struct bf_complex x[BF_FFT_LARGEST_RADIX];
-    struct bf_fft_loop loop;
-    bf_fft_loop_begin(ll, &loop, ra);
-    LLVMValueRef first = bf_ll_mul_int(ll, loop.index, rb);
-    for (int64_t a = 0; a < rb; a++)
-        x[a] = load_pair(ll, pair_at(r, r->halves, bf_ll_add_int(ll, first, a)), r->m.lanes);
-    bf_fft_dft(ll, r->m.rb, x);
-    for (int64_t k = 0; k < rb; k++) {
-        LLVMValueRef ka = bf_ll_add_int(ll, loop.index, k * ra);
-        struct bf_complex root = load_pair(ll, pair_at(r, bf_gen_pack(r->gen, 2), ka), r->m.lanes);
-        store_pair(ll, pair_at(r, r->full, ka), bf_complex_mul(ll, x[k], root));
-    }
-    bf_fft_loop_end(ll, &loop);
+    unsigned half = r->m.row.ra / 2;
+    LLVMValueRef strip = bf_ll_add_int(ll, a0, (int64_t)(j % half) * r->m.row.rb);
+    struct bf_complex z = bf_complex_load(ll, pair_at(r, r->source, strip), r->m.lanes);
+    struct bf_complex c = bf_complex_load(ll, pair_at(r, r->source_mate, strip), r->m.lanes);
+    if (j < half)
+        return (struct bf_complex){bf_ll_fadd(ll, z.re, c.re), bf_ll_fsub(ll, z.im, c.im)};
+    return (struct bf_complex){bf_ll_fadd(ll, z.im, c.im), bf_ll_fsub(ll, c.re, z.re)};
 }
 
 static void store_result(struct rows *r, LLVMValueRef row, LLVMValueRef col, LLVMValueRef value) {
@@ -457,51 +372,33 @@ static LLVMValueRef reversed(struct bf_ll *ll, LLVMValueRef value, unsigned firs
     return bf_ll_shuffle(ll, value, NULL, picks, count - first);
 }
 
-/* Columns [col, col + count) of row k, and (H - those) mod H of its mate. Column 0, which is in the
- * first group of kl = 0, is its own mirror image. */
-static void store_both(struct rows *r, LLVMValueRef col, bool may_be_first, LLVMValueRef value,
+/* Columns [col, col + count) of row k, and (H - those) mod H of its mate. Column 0 is its own
+ * mirror image. */
+static void store_both(void *user, LLVMValueRef col, bool may_be_first, struct bf_complex value,
                        unsigned count) {
+    struct rows *r = user;
     struct bf_ll *ll = r->ll;
     LLVMValueRef end = bf_ll_sub(ll, bf_ll_int(ll, r->m.cols), col);
     unsigned first = may_be_first ? 1 : 0;
-    if (r->scale != 1)
-        value = bf_ll_fmul(ll, value, bf_ll_const(ll, bf_ll_lanes(value), r->scale));
-    store_result(r, r->row, col, bf_ll_resize(ll, value, count));
+    store_result(r, r->row, col, bf_ll_resize(ll, value.re, count));
     if (may_be_first)
-        store_result(r, r->mate, bf_ll_rem_int(ll, end, r->m.cols), bf_ll_extract(ll, value, 0));
+        store_result(r, r->mate, bf_ll_rem_int(ll, end, r->m.cols), bf_ll_extract(ll, value.re, 0));
     if (count > first)
         store_result(r, r->mate, bf_ll_add_int(ll, end, 1 - (int64_t)count),
-                     reversed(ll, value, first, count));
+                     reversed(ll, value.re, first, count));
 }
 
-/* Vectors ka = [first, first + count): transposed, and transformed over the lanes they had. */
-static void last_pass_group(struct rows *r, LLVMValueRef first, unsigned count) {
-    struct bf_ll *ll = r->ll;
-    unsigned lanes = r->m.lanes;
-    struct bf_complex x[BF_FFT_LARGEST_RADIX];
-    for (unsigned plane = 0; plane < 2; plane++) {
-        LLVMValueRef rows[BF_FFT_LARGEST_RADIX];
-        for (unsigned i = 0; i < lanes; i++) {
-            LLVMValueRef at = pair_at(r, r->full, bf_ll_add_int(ll, first, i));
-            rows[i] = i < count ? vector_at(ll, at, plane, lanes) : bf_ll_const(ll, lanes, 0);
-        }
-        bf_ll_transpose(ll, rows, lanes);
-        for (unsigned l = 0; l < lanes; l++)
-            *(plane ? &x[l].im : &x[l].re) = rows[l];
-    }
-    bf_fft_dft(ll, lanes, x);
-    for (unsigned kl = 0; kl < lanes; kl++)
-        store_both(r, bf_ll_add_int(ll, first, kl * r->m.vectors), kl == 0, x[kl].re, count);
-}
-
-static void last_pass(struct rows *r) {
-    int64_t lanes = r->m.lanes, whole = r->m.vectors / lanes * lanes;
-    struct bf_ll_loop loop;
-    bf_ll_loop_begin(r->ll, &loop, bf_ll_int(r->ll, 0), bf_ll_int(r->ll, whole), lanes);
-    last_pass_group(r, loop.index, (unsigned)lanes);
-    bf_ll_loop_end(r->ll, &loop);
-    if (whole < r->m.vectors)
-        last_pass_group(r, bf_ll_int(r->ll, whole), (unsigned)(r->m.vectors - whole));
+static void transform_row(struct rows *r) {
+    struct bf_fft_row_code code = {.ll = r->ll,
+                                   .row = &r->m.row,
+                                   .twiddles = bf_gen_pack(r->gen, 1),
+                                   .factors = bf_gen_pack(r->gen, 2),
+                                   .scratch = r->row_scratch,
+                                   .real = true,
+                                   .load = untangle,
+                                   .store = store_both,
+                                   .user = r};
+    bf_fft_row(&code);
 }
 
 /* ---- pairs of blocks ---- */
@@ -532,20 +429,16 @@ static void transform_rows(struct rows *r, LLVMValueRef block, LLVMValueRef mate
     r->source_mate = bf_ll_at(ll, mates, bf_ll_mul_int(ll, other, pitch));
     r->row = bf_ll_add(ll, block, bf_ll_mul_int(ll, loop.index, r1));
     r->mate = bf_ll_add(ll, mate, bf_ll_mul_int(ll, other, r1));
-    first_pass(r);
-    second_pass(r);
-    last_pass(r);
+    transform_row(r);
     bf_ll_loop_end(ll, &loop);
 }
 
 static void generate_rows(struct bf_gen *gen) {
     struct bf_ll *ll = gen->ll;
     struct rows r = {.gen = gen, .ll = ll, .m = saved(&gen->choice->params)};
-    r.scale = bf_power_of_two((int)bf_gen_param(gen, "exponent"));
     int64_t r1 = r.m.across.n, units = r1 / 2 + 1;
     int64_t buffers = r.m.inside.passes > 2 ? 4 : r.m.inside.passes > 1 ? 3 : 2;
-    r.halves = bf_ll_at_int(ll, gen->scratch, buffers * block_size(&r.m));
-    r.full = bf_ll_at_int(ll, r.halves, 2 * r.m.cols);
+    r.row_scratch = bf_ll_at_int(ll, gen->scratch, buffers * block_size(&r.m));
     struct bf_ll_loop loop;
     struct bf_ll_if branch;
     bf_ll_loop_begin(ll, &loop, gen->begin, gen->end, 1);

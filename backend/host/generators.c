@@ -8,6 +8,7 @@ extern const struct bf_host_generator bf_gen_butterfly;
 extern const struct bf_host_generator bf_gen_copy;
 extern const struct bf_host_generator bf_gen_dense;
 extern const struct bf_host_generator bf_gen_fft;
+extern const struct bf_host_generator bf_gen_fft_row;
 extern const struct bf_host_generator bf_gen_fourier_columns;
 extern const struct bf_host_generator bf_gen_fourier_rows;
 extern const struct bf_host_generator bf_gen_gather;
@@ -25,6 +26,7 @@ const struct bf_host_generator *const bf_host_generators[] = {
     &bf_gen_butterfly,
     &bf_gen_fourier_columns, /* before transforms along one axis */
     &bf_gen_fourier_rows,
+    &bf_gen_fft_row, /* before transforms of any length */
     &bf_gen_fft,
     &bf_gen_gather, /* before copies of other kinds */
     &bf_gen_copy,

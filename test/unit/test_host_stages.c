@@ -188,6 +188,8 @@ static void transforms_of_any_length(void **state) {
         fft(lengths[i], 1 + (int64_t)i * 7 % 75, 1, i % 3 == 0, 1 + (int64_t)i % 2);
     }
     fft(3, 1024, 2, false, 1);
+    fft(2, 768, 2, true, 2);
+    fft(1, 320, 2, false, 2);
     fft(768, 5, 1, true, 1);
     fft(2, 1009, 2, false, 1);
 }
