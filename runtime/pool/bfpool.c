@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "runtime/bfhost/executor.h"
@@ -39,26 +40,27 @@ struct job {
     void *argument;
     int64_t first; /* index of the task = first + index of the job */
     unsigned share_count;
-    _Atomic unsigned active; /* threads of the pool that are at it */
     struct job *following;
+    _Alignas(LINE) _Atomic unsigned active; /* threads of the pool that are at it */
     struct share {
         _Alignas(LINE) _Atomic uint64_t range; /* what nobody has taken: begin + (end << 32) */
     } shares[MOST_SHARES];
 };
 
+/* What threads look at again and again has a cache line of its own. */
 struct bf_pool {
     struct bf_executor executor;
-    pthread_mutex_t lock;
-    pthread_cond_t posted, left; /* a job came; a job has no active thread any more */
-    struct job *jobs;            /* oldest first */
-    _Atomic unsigned posts;      /* changes with every job */
-    unsigned sleepers, waiters;  /* on `posted`, on `left` */
-    bool stopping;
     struct worker {
         struct bf_pool *pool;
         pthread_t thread;
         unsigned number; /* from 1 on: 0 is the caller */
     } *workers;
+    _Alignas(LINE) _Atomic unsigned posts; /* changes with every job */
+    _Alignas(LINE) pthread_mutex_t lock;
+    pthread_cond_t posted, left; /* a job came; a job has no active thread any more */
+    struct job *jobs;            /* oldest first */
+    unsigned sleepers, waiters;  /* on `posted`, on `left` */
+    bool stopping;
 };
 
 static void relax(void) {
@@ -242,13 +244,14 @@ static unsigned processors(void) {
 struct bf_pool *bf_pool_create(unsigned threads) {
     if (!threads)
         threads = processors();
-    struct bf_pool *pool = calloc(1, sizeof *pool);
+    struct bf_pool *pool = aligned_alloc(LINE, sizeof *pool);
     struct worker *workers = calloc(threads, sizeof *workers);
     if (!pool || !workers) {
         free(pool);
         free(workers);
         return NULL;
     }
+    memset(pool, 0, sizeof *pool);
     pool->workers = workers;
     pool->executor = (struct bf_executor){pool, 1, run};
     pthread_mutex_init(&pool->lock, NULL);
