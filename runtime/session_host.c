@@ -127,5 +127,7 @@ bool bf_session_run_host(struct bfrt_session *session, struct bf_error *error) {
             take_group(session);
     }
     free_group(session);
+    session->stats.samples = session->samples;
+    session->stats.groups = session->groups;
     return ok;
 }
