@@ -140,8 +140,19 @@ static void fill_factors(const struct bf_host_pack *pack, const struct bf_weight
         }
 }
 
+static const struct bf_poly_kernel *reader_of(const struct bf_poly *poly,
+                                              const struct bf_buffer *buffer) {
+    for (size_t k = 0; k < poly->kernels.count; k++)
+        for (size_t i = 0; i < poly->kernels.data[k]->inputs.count; i++)
+            if (poly->kernels.data[k]->inputs.data[i].buffer == buffer)
+                return poly->kernels.data[k];
+    return NULL;
+}
+
 static bool choose_columns(const struct bf_host_site *site, struct bf_host_choice *choice) {
     struct mixing m;
+    const struct bf_poly_kernel *first = site->kernels[0];
+    const struct bf_poly_kernel *second = reader_of(site->poly, first->outputs.data[0].buffer);
     if (site->count < 2 || !mixing_of(site->poly, site->kernels[0], site->kernels[1],
                                       site->target->lanes, largest_of(site->target), &m))
         return false;
