@@ -153,8 +153,8 @@ static bool choose_columns(const struct bf_host_site *site, struct bf_host_choic
     struct mixing m;
     const struct bf_poly_kernel *first = site->kernels[0];
     const struct bf_poly_kernel *second = reader_of(site->poly, first->outputs.data[0].buffer);
-    if (site->count < 2 || !mixing_of(site->poly, site->kernels[0], site->kernels[1],
-                                      site->target->lanes, largest_of(site->target), &m))
+    if (!second ||
+        !mixing_of(site->poly, first, second, site->target->lanes, largest_of(site->target), &m))
         return false;
     choice->units = m.samples * m.inside.n;
     choice->scratch = m.across.passes > 1 ? 2 * m.across.n * m.cols * (int64_t)sizeof(float) : 0;
