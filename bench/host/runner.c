@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include <complex.h>
 #include <fftw3.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,43 @@ double copy_rate(int64_t size) {
     free(from);
     free(to);
     return 2.0 * (double)size * (double)rounds / time;
+}
+
+/* Seconds that a cache line takes to another core and back. On a virtual machine it tells whether
+ * the two processors are on one chip at the moment. */
+static _Alignas(64) _Atomic long ball;
+
+static void *player(void *argument) {
+    for (long turn = 1; ball >= 0; turn += 2) {
+        while (ball >= 0 && ball != turn)
+            ;
+        if (ball == turn)
+            ball = turn + 1;
+    }
+    return argument;
+}
+
+double round_trip(void) {
+    enum { TURNS = 500, ROUNDS = 20 };
+    pthread_t other;
+    double best = 1, end = now(0) + 0.2;
+    long turn = 0;
+    ball = 0;
+    if (pthread_create(&other, NULL, player, NULL))
+        return best;
+    for (int round = 0; round < ROUNDS && now(0) < end; round++) {
+        double start = now(0);
+        for (int i = 0; i < TURNS; i++, turn += 2) {
+            ball = turn + 1;
+            while (ball != turn + 2)
+                ;
+        }
+        double time = (now(0) - start) / TURNS;
+        best = time < best ? time : best;
+    }
+    ball = -1;
+    pthread_join(other, NULL);
+    return best;
 }
 
 /* Empties the caches. */
