@@ -345,11 +345,36 @@ static struct bf_buffer *slice_buffer(struct slicer *s, const struct bf_buffer *
     return b;
 }
 
+/* Operands of one kernel that overlap, as the halves of heads do, count as the rectangle around
+ * them: copied apart, one would bring back what the other one has written. */
+static struct bf_operand around(const struct bf_poly_kernel *kernel, bool input, size_t index) {
+    size_t count = input ? kernel->inputs.count : kernel->outputs.count;
+    const struct bf_operand *all = input ? kernel->inputs.data : kernel->outputs.data;
+    struct bf_operand hull = all[index];
+    for (size_t i = 0; i < count; i++) {
+        const struct bf_operand *o = &all[i];
+        bool apart = o->buffer != hull.buffer || o->row >= hull.row + hull.rows ||
+                     hull.row >= o->row + o->rows || o->col >= hull.col + hull.cols ||
+                     hull.col >= o->col + o->cols;
+        if (apart)
+            continue;
+        int64_t row = hull.row < o->row ? hull.row : o->row;
+        int64_t col = hull.col < o->col ? hull.col : o->col;
+        int64_t end_row =
+            hull.row + hull.rows > o->row + o->rows ? hull.row + hull.rows : o->row + o->rows;
+        int64_t end_col =
+            hull.col + hull.cols > o->col + o->cols ? hull.col + hull.cols : o->col + o->cols;
+        hull = (struct bf_operand){hull.buffer, row, col, end_row - row, end_col - col};
+    }
+    return hull;
+}
+
 /* The operand of a slice: what the group makes itself, or a copy of what lies in DRAM. */
 static struct bf_operand sliced(struct slicer *s, const struct group *g,
-                                const struct bf_poly_kernel *kernel,
-                                const struct bf_operand *operand, const struct slice *slice,
-                                bool input) {
+                                const struct bf_poly_kernel *kernel, size_t index,
+                                const struct slice *slice, bool input) {
+    const struct bf_operand *operand =
+        input ? &kernel->inputs.data[index] : &kernel->outputs.data[index];
     struct bf_buffer *b = operand->buffer;
     if (b->dtype == BF_I32)
         return *operand;
@@ -357,8 +382,8 @@ static struct bf_operand sliced(struct slicer *s, const struct group *g,
     if (!inside && !b->in_dram && g->parts == 1)
         return *operand; /* whole, in the scratchpad */
     /* Inside the group a buffer keeps its columns, so that views of it stay views. */
-    struct bf_operand whole = bf_operand_whole(b);
-    struct bf_operand part = cut(g, kernel, inside ? &whole : operand, slice);
+    struct bf_operand whole = inside ? bf_operand_whole(b) : around(kernel, input, index);
+    struct bf_operand part = cut(g, kernel, &whole, slice);
     struct stand_in *known = find_stand_in(s, &part);
     if (!known) {
         int64_t samples = slice->samples && b->samples > 1 ? slice->samples : b->samples;
@@ -368,15 +393,9 @@ static struct bf_operand sliced(struct slicer *s, const struct group *g,
         if (input && b->in_dram)
             add_copy(s, kernel, part, bf_operand_whole(is), b->samples > 1 ? slice->sample : 0);
     }
-    struct bf_operand result = bf_operand_whole(known->is);
-    if (inside) {
-        struct bf_operand own = cut(g, kernel, operand, slice);
-        result.col = own.col - part.col;
-        result.cols = own.cols;
-        result.row = own.row - part.row;
-        result.rows = own.rows;
-    }
-    return result;
+    struct bf_operand own = cut(g, kernel, operand, slice);
+    return (struct bf_operand){known->is, own.row - part.row, own.col - part.col, own.rows,
+                               own.cols};
 }
 
 static const struct bf_param_view *param_of(const struct bf_poly_kernel *kernel, const char *role) {
@@ -446,9 +465,9 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
         return bf_diag_error(s->diags, kernel->loc, "cannot map %s: it has more than %d operands",
                              kernel->what, MAX_OPERANDS);
     for (size_t i = 0; i < kernel->inputs.count; i++)
-        in[i] = sliced(s, g, kernel, &kernel->inputs.data[i], slice, true);
+        in[i] = sliced(s, g, kernel, i, slice, true);
     for (size_t i = 0; i < kernel->outputs.count; i++)
-        out[i] = sliced(s, g, kernel, &kernel->outputs.data[i], slice, false);
+        out[i] = sliced(s, g, kernel, i, slice, false);
     struct bf_build build = {s->poly, kernel->what, kernel->loc};
     switch (kernel->kind) {
     case BF_KERNEL_BUTTERFLY:
@@ -493,9 +512,17 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
     }
     for (size_t i = 0; i < kernel->outputs.count; i++) {
         struct bf_buffer *b = kernel->outputs.data[i].buffer;
-        if (b->in_dram)
-            add_copy(s, kernel, out[i], cut(g, kernel, &kernel->outputs.data[i], slice),
-                     b->samples > 1 ? slice->sample : 0);
+        struct bf_operand hull = around(kernel, false, i), to = cut(g, kernel, &hull, slice);
+        struct bf_operand own = cut(g, kernel, &kernel->outputs.data[i], slice);
+        struct bf_operand from = {out[i].buffer, out[i].row + to.row - own.row,
+                                  out[i].col + to.col - own.col, to.rows, to.cols};
+        bool copied = false; /* with an earlier output that it overlaps */
+        for (size_t j = 0; j < i; j++) {
+            struct bf_operand other = around(kernel, false, j);
+            copied |= other.buffer == b && other.row == hull.row && other.col == hull.col;
+        }
+        if (b->in_dram && !copied)
+            add_copy(s, kernel, from, to, b->samples > 1 ? slice->sample : 0);
     }
     return true;
 }

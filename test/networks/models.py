@@ -234,6 +234,17 @@ def draw_llama(d, s):
     return d.normal(s["seq"], hidden)
 
 
+def rotated(p, x, heads, base=10000.0):
+    """Rotary positions: columns i and i + h/2 of each head turned by position x base^(-2i/h)."""
+    rows, cols = x.shape
+    half = cols // heads // 2
+    angle = np.arange(rows)[:, None] * base ** (-np.arange(half) / half)
+    cosine, sine = (p.store(f(angle))[:, None, :] for f in (np.cos, np.sin))
+    a, b = np.split(p.load(x).reshape(rows, heads, 2 * half), 2, axis=2)
+    return p.store(np.concatenate((a * cosine - b * sine, b * cosine + a * sine), 2)
+                   .reshape(rows, cols))
+
+
 def run_llama(p, w, x, s):
     allowed = op.causal_mask(s["seq"])
     for n in range(s["layers"]):
@@ -244,6 +255,7 @@ def run_llama(p, w, x, s):
             return op.linear(p, h, w[f"{name}.weight"])
         h = op.rms_norm(p, x, w[f"layers.{n}.input_layernorm.weight"])
         q, k, v = (put(f"self_attn.{c}_proj", h) for c in "qkv")
+        q, k = rotated(p, q, s["heads"]), rotated(p, k, s["kv_heads"])
         y = op.attention(p, q, k, v, s["heads"], s["kv_heads"], allowed)
         x = op.add(p, x, put("self_attn.o_proj", y))
         h = op.rms_norm(p, x, w[f"layers.{n}.post_attention_layernorm.weight"])

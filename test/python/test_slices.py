@@ -1,6 +1,8 @@
-"""Slices whose columns do not begin at a tile, read by kernels whose lanes run along the columns."""
+"""Slices whose columns do not begin at a tile, read by kernels whose lanes run along the columns;
+and networks that a small scratchpad makes bfcc cut in slices of the sequence."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,37 @@ class Slices(unittest.TestCase):
     def test_fourier(self):
         want = np.fft.fft2(X[:, 19:38].astype(np.float64)).real
         self.expect("fourier(x[.., 19 .. 38])", want)
+
+
+class SmallScratchpads(unittest.TestCase):
+    """A network gives the same bytes whether its sequence goes through the scratchpad at once or not."""
+
+    def outputs(self, folder, source, options, words):
+        machine = subprocess.run([BUILD / "bfcc", "-print-arch", "default"], check=True, text=True,
+                                 capture_output=True).stdout
+        (folder / "m.arch").write_text(re.sub(r"words: 131072", f"words: {words}", machine))
+        command = [BUILD / "bfcc", source, *options, "-random-weights", "1", "-arch", "m.arch"]
+        subprocess.run([*command, "-o", "n.bfx"], cwd=folder, check=True)
+        poly = subprocess.run([*command, "-emit", "poly"], cwd=folder, check=True, text=True,
+                              capture_output=True).stdout
+        subprocess.run([BUILD / "bfrun", "n.bfx", "-random-inputs", "1", "-device", "ref", "-out",
+                        "y.safetensors"], cwd=folder, check=True, capture_output=True)
+        return (folder / "y.safetensors").read_bytes(), poly.count("\nkernel ")
+
+    def check(self, network, options, words):
+        source = HERE.parent.parent / "examples" / "networks" / f"{network}.bfly"
+        with tempfile.TemporaryDirectory() as folder:
+            whole, kernels = self.outputs(pathlib.Path(folder), source, options, 131072)
+            cut, more = self.outputs(pathlib.Path(folder), source, options, words)
+            self.assertGreater(more, kernels)  # it was cut
+            self.assertEqual(whole, cut)
+
+    def test_llama(self):
+        self.check("llama", ["-Dseq=64", "-Dhidden=256", "-Dinner=352", "-Dheads=4",
+                             "-Dkv_heads=2"], 4096)
+
+    def test_fabnet(self):
+        self.check("fabnet", ["-Dseq=96", "-Dhidden=96", "-Dlayers=1", "-Dheads=3"], 3072)
 
 
 if __name__ == "__main__":
