@@ -297,7 +297,7 @@ def main():
     Undisturbed.wanted = options.realtime
     runner = load_runner(options.runner)
     fftw.LIBRARY, fftw.undisturbed = runner, Undisturbed
-    host = machine(runner)
+    host = machine(runner) | {"realtime": options.realtime}
     print(report.machine_text(host), flush=True)
     executor = runner.bf_pool_executor(runner.bf_pool_create(2))
     rows, good, missed = [], True, []

@@ -1,6 +1,10 @@
 """Texts of results: tables on the terminal, the page docs/performance-host.md."""
 
 
+REALTIME = ("Other work ran on the machine, so samples were taken with real-time priority "
+            "(`BENCH_FLAGS=-realtime`).")
+
+
 def machine_text(host):
     copy = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in host["copy"].items())
     promised = "" if host["promised"] else ": what is promised holds for an AVX-512 Zen, not for it"
@@ -56,6 +60,8 @@ def page(rows, host):
         f"CPU: {host['cpu']}. One core: {host['peak'] / 1e9:.0f} GF/s of FMAs; copies, read and",
         f"written: {copy}.",
     ]
+    if host["realtime"]:
+        lines += ["", REALTIME]
     names = []
     for row in rows:
         if row["case"] not in names:
