@@ -6,11 +6,12 @@
     y = bfcc.Model(program).run({"x": x}, device="sim")["y"]
 """
 from .export import Exported, ExportError, export
+from .factorize import Factorized, Layer, factorize
 from .modules import BlockButterfly, Butterfly, FFTCompress, Fourier, Monarch, MonarchStack
 from .runtime import KernelStats, Model, RunError, Stats, TensorInfo
 from .tools import CompileError, compile
 
 __version__ = "0.1.0"
 __all__ = ["BlockButterfly", "Butterfly", "CompileError", "ExportError", "Exported", "FFTCompress",
-           "Fourier", "KernelStats", "Model", "Monarch", "MonarchStack", "RunError", "Stats",
-           "TensorInfo", "compile", "export"]
+           "Factorized", "Fourier", "KernelStats", "Layer", "Model", "Monarch", "MonarchStack",
+           "RunError", "Stats", "TensorInfo", "compile", "export", "factorize"]

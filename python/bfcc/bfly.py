@@ -54,6 +54,7 @@ class Text:
         self.uses = Counter(i for node in self.nodes for i in node.inputs)
         self.uses.update(node for _, node in outputs)
         self.owners = Counter(p for node in self.nodes for p in node.params)
+        self.labels = Counter(node.label for node in self.nodes if node.label)
         self.names: dict[Node, str] = {}
         self.taken: set[str] = set(KEYWORDS)
         self.inline: dict[Node, str] = {}
@@ -107,8 +108,8 @@ class Text:
         text = f"{node.op}({', '.join(arguments)})"
         if node.label:
             text = f"{label(node.label)}: {text}"
-        if any(self.owners[p] > 1 for p in node.params):
-            text = "shared " + text
+            if self.labels[node.label] > 1:
+                text = "shared " + text
         return text
 
     def statement(self, node: Node) -> str | None:

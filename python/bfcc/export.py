@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -155,7 +154,10 @@ class Walk:
         self.lowering = Lowering()
         self.values: dict[torch.fx.Node, Any] = {}
         self.inputs: list[Node] = []
-        self.known = dict(module.state_dict(keep_vars=True))
+        # The first name of each tensor, for those that have several.
+        self.first: dict[tuple[int, tuple[int, ...]], str] = {}
+        for name, tensor in module.state_dict().items():
+            self.first.setdefault((tensor.data_ptr(), tuple(tensor.shape)), name)
         self.title = type(module).__name__
 
     def run(self) -> None:
@@ -178,7 +180,8 @@ class Walk:
             return Refused(self.refusal(node, f"{spec.target} is no tensor"))
         tensor = tensor.detach()
         if tensor.is_floating_point():
-            return Const(tensor, self.lowering.parameter(spec.target, tensor))
+            name = self.first.get((tensor.data_ptr(), tuple(tensor.shape)), spec.target)
+            return Const(tensor, self.lowering.parameter(name, tensor))
         return Const(tensor)
 
     def input(self, node: torch.fx.Node) -> Any:

@@ -43,6 +43,11 @@ class _Map(nn.Module):
         y = self(unit)
         return (y if self.bias is None else y - self.bias).T
 
+    @property
+    def weight(self) -> Tensor:
+        """`matrix()`, for modules around that read the weight of a linear layer."""
+        return self.matrix()
+
     def flops(self) -> int:
         """Multiplications and additions of one row."""
         raise NotImplementedError
