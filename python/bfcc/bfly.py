@@ -135,7 +135,8 @@ class Text:
             yield ""
         yield f"network {self.name}() {{"
         for node in self.inputs:
-            name = self.names[node] = self.fresh(node.attrs["name"])
+            wanted = node.attrs["name"]
+            name = self.names[node] = self.fresh("x" if wanted in KEYWORDS else wanted)
             shape = ", ".join(map(str, node.shape))
             yield f"    input {name}: {node.attrs['type']}{f'[{shape}]' if shape else ''};"
         module = ""

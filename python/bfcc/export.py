@@ -46,8 +46,8 @@ def export(module: nn.Module, example: Tensor | Sequence[Tensor], path: str | os
 
     `example` are arguments of its forward; only shapes and types matter. The network is for one sample:
     of `batch_axis`, which every input and output must have, one sample is traced and the axis is left
-    out; with None the inputs are one sample. Inputs are called as the arguments of forward, outputs
-    `y` (or y0, y1, ..), as `outputs` says, or by their keys if forward returns a dict. Parameters have
+    out; with None the inputs are one sample. Inputs are called as the arguments of forward (`x` where
+    that is a word of the language, as `input` is), outputs `y` (or y0, y1, ..), as `outputs` says, or by their keys if forward returns a dict. Parameters have
     the names of the state_dict; what is computed from parameters alone is saved under names that end
     in `constant`.
     """
