@@ -165,6 +165,13 @@ check-host-targets: all $(VENV)/ready
 # Installs into a temporary folder and uses bfcc from there.
 check-install: all
 	@BF_CC='$(CC) $(SANITIZE)' python3 test/install/check.py $(BUILD)
+# The Python package with torch, in a venv of its own.
+PYENV := $(BUILD)/python-venv
+$(PYENV)/ready: python/pyproject.toml
+	$(call say,venv) python3 -m venv $(PYENV) && $(PYENV)/bin/pip install -q -e './python[test]' && touch $@
+check-python-package: all $(PYENV)/ready
+	@env -u BFCC_PATH PATH="$(abspath $(BUILD)):$$PATH" BF_BUILD=$(abspath $(BUILD)) \
+	    $(PYENV)/bin/python python/tests/check.py $(TESTS)
 # gcc's and clang's bfcc make the same files.
 check-bytes: all
 	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
@@ -284,7 +291,7 @@ clean:
 
 .PHONY: all demo report check check-report install uninstall clean format lint asan dist deps check-all check-unit \
         check-lit check-python check-includes check-reference check-networks check-bytes \
-        check-host-targets check-install fuzz-networks perf-check fuzz-images bench-host FORCE
+        check-host-targets check-install check-python-package fuzz-networks perf-check fuzz-images bench-host FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 FORCE:
