@@ -174,6 +174,7 @@ check-python-package: all $(PYENV)/ready
 	    $(PYENV)/bin/python python/tests/check.py $(TESTS)
 # gcc's and clang's bfcc make the same files.
 check-bytes: all
+	@python3 test/check_sequence.py backend/host
 	$(again) CC=clang-19 BUILD=build-clang build-clang/bfcc
 	@test/same_bytes.sh $(BUILD) build-clang
 # The report page in headless Chromium (apt-get install chromium); its screenshots for docs/images.

@@ -25,5 +25,20 @@ for network in digits.bfly fabnet_2x64 hybrid_3x128; do
         }
         count=$((count + 1))
     done
+    for cpu in x86-64-v3 x86-64-v4 armv8-a; do
+        triple=x86_64-linux-gnu
+        [ $cpu = armv8-a ] && triple=aarch64-linux-gnu
+        for level in obj header; do
+            for bfcc in "$one" "$other"; do
+                (cd "$scratch" && "$bfcc" "$(basename "$source")" -random-weights 7 -emit $level \
+                    -target $triple -march=$cpu -o "host.$([ "$bfcc" = "$one" ] && echo 1 || echo 2)")
+            done
+            cmp "$scratch/host.1" "$scratch/host.2" || {
+                echo "same_bytes: $network: $one and $other make different ${level} files for $cpu" >&2
+                exit 1
+            }
+            count=$((count + 1))
+        done
+    done
 done
 echo "same_bytes: $count files, the same from both"

@@ -85,9 +85,10 @@ static void call_member(struct chain_function *f, const struct bf_host_call *cal
         LLVMBuildStore(ll->builder, value, slot(ll, f->local, o));
     }
     int64_t unit = call->choice->unit_rows;
-    LLVMValueRef arguments[] = {f->local, bf_ll_at_byte(ll, scratch, bf_ll_int(ll, f->tile_bytes)),
-                                bf_ll_div_int(ll, f->first, unit),
-                                bf_ll_div_int(ll, bf_ll_add_int(ll, f->end, unit - 1), unit)};
+    LLVMValueRef own = bf_ll_at_byte(ll, scratch, bf_ll_int(ll, f->tile_bytes));
+    LLVMValueRef begin = bf_ll_div_int(ll, f->first, unit);
+    LLVMValueRef end = bf_ll_div_int(ll, bf_ll_add_int(ll, f->end, unit - 1), unit);
+    LLVMValueRef arguments[] = {f->local, own, begin, end};
     LLVMBuildCall2(ll->builder, f->b->kernel_type, f->b->kernels[call->function->index], arguments,
                    4, "");
 }

@@ -96,8 +96,7 @@ struct pass {
 
 static LLVMValueRef scratch_at(const struct pass *pass, unsigned buffer, LLVMValueRef point) {
     const struct bf_fft_columns *c = pass->columns;
-    LLVMValueRef at = bf_ll_add(c->ll, bf_ll_mul_int(c->ll, point, c->pitch),
-                                bf_ll_mul_int(c->ll, pass->strip, 2 * c->lanes));
+    LLVMValueRef at = bf_ll_dot(c->ll, point, c->pitch, pass->strip, 2 * c->lanes);
     return bf_ll_at(c->ll, c->scratch[buffer], at);
 }
 
@@ -120,8 +119,7 @@ static void store(const struct pass *pass, LLVMValueRef point, struct bf_complex
 static struct bf_complex twiddle(const struct pass *pass, unsigned j) {
     const struct bf_fft_columns *c = pass->columns;
     LLVMValueRef at = bf_ll_at_int(c->ll, pass->twiddles, 2 * ((int64_t)j - 1));
-    return (struct bf_complex){bf_ll_load_splat(c->ll, at, c->lanes),
-                               bf_ll_load_splat(c->ll, bf_ll_at_int(c->ll, at, 1), c->lanes)};
+    return bf_complex_load_splat(c->ll, at, c->lanes);
 }
 
 /* One butterfly of a pass. */

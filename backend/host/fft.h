@@ -24,6 +24,8 @@ struct bf_complex bf_complex_sub(struct bf_ll *ll, struct bf_complex a, struct b
 struct bf_complex bf_complex_mul(struct bf_ll *ll, struct bf_complex a, struct bf_complex b);
 /* `lanes` real parts and after them as many imaginary ones, aligned to a vector; 0 for NULL. */
 struct bf_complex bf_complex_load(struct bf_ll *ll, LLVMValueRef at, unsigned lanes);
+/* Two floats, each in every lane. */
+struct bf_complex bf_complex_load_splat(struct bf_ll *ll, LLVMValueRef at, unsigned lanes);
 void bf_complex_store(struct bf_ll *ll, LLVMValueRef at, struct bf_complex value, unsigned lanes);
 /* DFT of r points in registers, in natural order: r <= BF_FFT_LARGEST_RADIX with factors up to 7.
  */

@@ -31,11 +31,27 @@ static LLVMValueRef scale_add(struct bf_ll *ll, LLVMValueRef a, double factor, L
 }
 
 struct bf_complex bf_complex_add(struct bf_ll *ll, struct bf_complex a, struct bf_complex b) {
-    return (struct bf_complex){add(ll, a.re, b.re), add(ll, a.im, b.im)};
+    a.re = add(ll, a.re, b.re);
+    a.im = add(ll, a.im, b.im);
+    return a;
 }
 
 struct bf_complex bf_complex_sub(struct bf_ll *ll, struct bf_complex a, struct bf_complex b) {
-    return (struct bf_complex){sub(ll, a.re, b.re), sub(ll, a.im, b.im)};
+    a.re = sub(ll, a.re, b.re);
+    a.im = sub(ll, a.im, b.im);
+    return a;
+}
+
+/* a - i b, a + i b */
+static struct bf_complex minus_i(struct bf_ll *ll, struct bf_complex a, struct bf_complex b) {
+    a.re = add(ll, a.re, b.im);
+    a.im = sub(ll, a.im, b.re);
+    return a;
+}
+static struct bf_complex plus_i(struct bf_ll *ll, struct bf_complex a, struct bf_complex b) {
+    a.re = sub(ll, a.re, b.im);
+    a.im = add(ll, a.im, b.re);
+    return a;
 }
 
 /* a b - c d, a b + c d, where a product with NULL is 0 */
@@ -50,14 +66,22 @@ static LLVMValueRef products(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b, L
 }
 
 struct bf_complex bf_complex_mul(struct bf_ll *ll, struct bf_complex a, struct bf_complex b) {
-    return (struct bf_complex){products(ll, a.re, b.re, a.im, b.im, true),
-                               products(ll, a.re, b.im, a.im, b.re, false)};
+    struct bf_complex c = {.re = products(ll, a.re, b.re, a.im, b.im, true)};
+    c.im = products(ll, a.re, b.im, a.im, b.re, false);
+    return c;
 }
 
 struct bf_complex bf_complex_load(struct bf_ll *ll, LLVMValueRef at, unsigned lanes) {
     unsigned align = lanes * (unsigned)sizeof(float);
-    return (struct bf_complex){bf_ll_load(ll, at, lanes, align),
-                               bf_ll_load(ll, bf_ll_at_int(ll, at, lanes), lanes, align)};
+    struct bf_complex value = {.re = bf_ll_load(ll, at, lanes, align)};
+    value.im = bf_ll_load(ll, bf_ll_at_int(ll, at, lanes), lanes, align);
+    return value;
+}
+
+struct bf_complex bf_complex_load_splat(struct bf_ll *ll, LLVMValueRef at, unsigned lanes) {
+    struct bf_complex value = {.re = bf_ll_load_splat(ll, at, lanes)};
+    value.im = bf_ll_load_splat(ll, bf_ll_at_int(ll, at, 1), lanes);
+    return value;
 }
 
 void bf_complex_store(struct bf_ll *ll, LLVMValueRef at, struct bf_complex value, unsigned lanes) {
@@ -69,8 +93,9 @@ void bf_complex_store(struct bf_ll *ll, LLVMValueRef at, struct bf_complex value
 
 static struct bf_complex scaled(struct bf_ll *ll, struct bf_complex a, double factor,
                                 struct bf_complex b) {
-    return (struct bf_complex){scale_add(ll, a.re, factor, b.re),
-                               scale_add(ll, a.im, factor, b.im)};
+    a.re = scale_add(ll, a.re, factor, b.re);
+    a.im = scale_add(ll, a.im, factor, b.im);
+    return a;
 }
 
 /* -i a */
@@ -90,8 +115,8 @@ static void dft4(struct bf_ll *ll, struct bf_complex *x) {
     struct bf_complex even = x[2], odd = x[3], one = x[1];
     x[2] = bf_complex_sub(ll, x[0], one);
     x[0] = bf_complex_add(ll, x[0], one);
-    x[1] = (struct bf_complex){add(ll, even.re, odd.im), sub(ll, even.im, odd.re)};
-    x[3] = (struct bf_complex){sub(ll, even.re, odd.im), add(ll, even.im, odd.re)};
+    x[1] = minus_i(ll, even, odd);
+    x[3] = plus_i(ll, even, odd);
 }
 
 /* y_k = x_0 + sum over j of (x_j + x_(p-j)) cos(2 pi j k / p) - i (x_j - x_(p-j)) sin(2 pi j k /
@@ -131,11 +156,15 @@ static void combine(struct bf_ll *ll, unsigned k, unsigned r, struct bf_complex 
     double c, s;
     bf_root_of_unity(k, r, &c, &s);
     double t = s / c;
-    struct bf_complex u = {scale_add(ll, b->im, t, b->re), scale_add(ll, b->re, -t, b->im)};
-    if (8 * k == r) /* t = 1 */
-        u = (struct bf_complex){add(ll, b->re, b->im), sub(ll, b->im, b->re)};
-    if (8 * k == 3 * r) /* -1 */
-        u = (struct bf_complex){sub(ll, b->re, b->im), add(ll, b->im, b->re)};
+    struct bf_complex u;
+    if (8 * k == r) { /* t = 1 */
+        u = minus_i(ll, *b, *b);
+    } else if (8 * k == 3 * r) { /* -1 */
+        u = plus_i(ll, *b, *b);
+    } else {
+        u.re = scale_add(ll, b->im, t, b->re);
+        u.im = scale_add(ll, b->re, -t, b->im);
+    }
     *b = scaled(ll, u, -c, *a);
     *a = scaled(ll, u, c, *a);
 }

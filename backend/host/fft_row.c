@@ -67,8 +67,7 @@ static LLVMValueRef pair_at(const struct bf_fft_row_code *r, LLVMValueRef base, 
 }
 
 static struct bf_complex splat(const struct bf_fft_row_code *r, LLVMValueRef at) {
-    return (struct bf_complex){bf_ll_load_splat(r->ll, at, r->row->lanes),
-                               bf_ll_load_splat(r->ll, bf_ll_at_int(r->ll, at, 1), r->row->lanes)};
+    return bf_complex_load_splat(r->ll, at, r->row->lanes);
 }
 
 /* Over j of a = a0 + rb j, for each a0: to halves[j'][a0]. */
@@ -106,7 +105,8 @@ static void second_pass(const struct bf_fft_row_code *r, LLVMValueRef halves, LL
     for (unsigned k = 0; k < rb; k++) {
         LLVMValueRef ka = bf_ll_add_int(ll, loop.index, k * ra);
         struct bf_complex factor = bf_complex_load(ll, pair_at(r, r->factors, ka), lanes);
-        bf_complex_store(ll, pair_at(r, full, ka), bf_complex_mul(ll, x[k], factor), lanes);
+        factor = bf_complex_mul(ll, x[k], factor);
+        bf_complex_store(ll, pair_at(r, full, ka), factor, lanes);
     }
     bf_fft_loop_end(ll, &loop);
 }

@@ -130,8 +130,9 @@ LLVMValueRef bf_gen_epilogue(struct bf_gen *gen, LLVMValueRef value, LLVMValueRe
     if (!epilogue)
         return value;
     int64_t rows = gen->last->outputs.data[0].rows;
-    struct place place = {gen, value, bf_ll_div_int(gen->ll, row, rows),
-                          bf_ll_rem_int(gen->ll, row, rows), col};
+    LLVMValueRef sample = bf_ll_div_int(gen->ll, row, rows);
+    row = bf_ll_rem_int(gen->ll, row, rows);
+    struct place place = {gen, value, sample, row, col};
     struct bf_gen_leaves leaves = {epilogue_leaf, &place};
     bf_build_place(gen->build, gen->self, epilogue->kernel->loc);
     value = bf_gen_expr(gen->ll, epilogue->kernel->steps.data[0].expr, bf_ll_lanes(value), &leaves);

@@ -172,8 +172,9 @@ static void transpose_piece(struct attention *a, LLVMValueRef key, int64_t rows,
                             int64_t cols, LLVMValueRef to) {
     struct bf_ll *ll = a->ll;
     LLVMValueRef from = bf_ll_add(ll, bf_ll_mul_int(ll, key, a->k.pitch), col);
-    bf_tile_transpose(ll, bf_ll_at(ll, a->k_at, from), a->k.pitch, rows, cols, a->lanes,
-                      bf_ll_at(ll, to, bf_ll_mul_int(ll, col, a->wide)), a->wide);
+    from = bf_ll_at(ll, a->k_at, from);
+    to = bf_ll_at_row(ll, to, col, a->wide);
+    bf_tile_transpose(ll, from, a->k.pitch, rows, cols, a->lanes, to, a->wide);
 }
 
 /* One panel of kt: `count` keys from `key` on. */
@@ -213,11 +214,14 @@ static void pack_values(struct attention *a) {
     LLVMValueRef to = bf_ll_at(ll, scratch(a, a->vp), row);
     if (full) {
         bf_ll_loop_begin(ll, &cols, bf_ll_int(ll, 0), bf_ll_int(ll, full), a->lanes);
-        copy_vector(a, bf_ll_at(ll, from, cols.index), bf_ll_at(ll, to, cols.index), a->lanes);
+        LLVMValueRef source = bf_ll_at(ll, from, cols.index);
+        copy_vector(a, source, bf_ll_at(ll, to, cols.index), a->lanes);
         bf_ll_loop_end(ll, &cols);
     }
-    if (rest)
-        copy_vector(a, bf_ll_at_int(ll, from, full), bf_ll_at_int(ll, to, full), rest);
+    if (rest) {
+        from = bf_ll_at_int(ll, from, full);
+        copy_vector(a, from, bf_ll_at_int(ll, to, full), rest);
+    }
     bf_ll_loop_end(ll, &keys);
 }
 
@@ -292,12 +296,14 @@ static void scores(struct attention *a, void *user, LLVMValueRef key, int64_t co
     struct rows *rows = user;
     unsigned lanes = (unsigned)a->lanes;
     LLVMValueRef panel = bf_ll_sub(ll, key, a->first_key), sums[BF_TILE_SUMS];
+    LLVMValueRef x = bf_ll_at_row(ll, a->q_at, rows->first, a->q.pitch);
+    LLVMValueRef w = bf_ll_at_row(ll, scratch(a, a->kt), panel, a->width);
     struct bf_tile product = {
         .rows = rows->count,
         .vectors = bf_tile_divide_up(count, a->lanes),
         .lanes = a->lanes,
-        .x = bf_ll_at(ll, a->q_at, bf_ll_mul_int(ll, rows->first, a->q.pitch)),
-        .w = bf_ll_at(ll, scratch(a, a->kt), bf_ll_mul_int(ll, panel, a->width)),
+        .x = x,
+        .w = w,
         .x_pitch = a->q.pitch,
         .w_pitch = a->wide,
     };
@@ -311,9 +317,9 @@ static void scores(struct attention *a, void *user, LLVMValueRef key, int64_t co
         for (int64_t v = 0; v < product.vectors; v++) {
             LLVMValueRef score =
                 bf_ll_fmul(ll, sums[r * product.vectors + v], bf_ll_const(ll, lanes, a->scale));
-            LLVMValueRef hide =
-                hidden(a, bf_ll_add_int(ll, rows->first, r), bf_ll_add_int(ll, key, v * a->lanes),
-                       bf_tile_smaller(count - v * a->lanes, a->lanes));
+            LLVMValueRef query = bf_ll_add_int(ll, rows->first, r);
+            LLVMValueRef hide = hidden(a, query, bf_ll_add_int(ll, key, v * a->lanes),
+                                       bf_tile_smaller(count - v * a->lanes, a->lanes));
             if (hide)
                 score = LLVMBuildSelect(ll->builder, hide, bf_ll_const(ll, lanes, -INFINITY), score,
                                         "");
@@ -337,17 +343,16 @@ static void powers(struct attention *a, const struct rows *rows) {
     unsigned lanes = (unsigned)a->lanes;
     struct bf_ll_loop row, keys;
     bf_ll_loop_begin(ll, &row, bf_ll_int(ll, 0), bf_ll_int(ll, rows->count), 1);
-    LLVMValueRef peak_at =
-        bf_ll_at(ll, scratch(a, a->peaks), bf_ll_mul_int(ll, row.index, a->lanes));
+    LLVMValueRef peak_at = bf_ll_at_row(ll, scratch(a, a->peaks), row.index, a->lanes);
     LLVMValueRef state = bf_ll_add(ll, rows->state, row.index);
     LLVMValueRef old = a->one_block ? bf_ll_const(ll, 1, LOWEST) : load_one(a, a->maxima, state);
     LLVMValueRef peak = bf_ll_maximum(ll, bf_ll_load(ll, peak_at, lanes, lanes * 4));
     peak = bf_ll_fmax(ll, peak, old);
     LLVMValueRef spread = bf_ll_splat(ll, peak, lanes);
-    LLVMValueRef p = bf_ll_at(ll, scratch(a, a->p), bf_ll_mul_int(ll, row.index, a->p_pitch));
+    LLVMValueRef p = bf_ll_at_row(ll, scratch(a, a->p), row.index, a->p_pitch);
 
-    bf_ll_loop_begin(ll, &keys, bf_ll_sub(ll, rows->from, a->first_key),
-                     bf_ll_sub(ll, rows->to, a->first_key), a->lanes);
+    LLVMValueRef from = bf_ll_sub(ll, rows->from, a->first_key);
+    bf_ll_loop_begin(ll, &keys, from, bf_ll_sub(ll, rows->to, a->first_key), a->lanes);
     bf_ll_carry(ll, &keys, bf_ll_const(ll, lanes, 0));
     LLVMValueRef at = bf_ll_at(ll, p, keys.index);
     LLVMValueRef power =
@@ -382,7 +387,7 @@ static void weigh(struct attention *a, const struct rows *rows, LLVMValueRef col
     struct bf_ll *ll = a->ll;
     unsigned lanes = (unsigned)a->lanes;
     LLVMValueRef sums[BF_TILE_SUMS];
-    LLVMValueRef o = bf_ll_at(ll, scratch(a, a->o), bf_ll_mul_int(ll, rows->state, a->columns));
+    LLVMValueRef o = bf_ll_at_row(ll, scratch(a, a->o), rows->state, a->columns);
     LLVMValueRef y = bf_ll_at(ll, a->y_at, bf_ll_mul_int(ll, rows->first, a->y.pitch));
     o = bf_ll_at(ll, o, col);
     y = bf_ll_at(ll, y, col);
@@ -390,34 +395,38 @@ static void weigh(struct attention *a, const struct rows *rows, LLVMValueRef col
         LLVMValueRef factor = a->one_block ? NULL : load_one(a, a->factors, bf_ll_int(ll, r));
         for (int64_t v = 0; v < vectors; v++) {
             LLVMValueRef at = bf_ll_at_int(ll, o, r * a->columns + v * a->lanes);
-            sums[r * vectors + v] = a->one_block
-                                        ? bf_ll_const(ll, lanes, 0)
-                                        : bf_ll_fmul(ll, bf_ll_load(ll, at, lanes, lanes * 4),
-                                                     bf_ll_splat(ll, factor, lanes));
+            LLVMValueRef *sum = &sums[r * vectors + v];
+            *sum = bf_ll_const(ll, lanes, 0);
+            if (!a->one_block) {
+                *sum = bf_ll_load(ll, at, lanes, lanes * 4);
+                *sum = bf_ll_fmul(ll, *sum, bf_ll_splat(ll, factor, lanes));
+            }
         }
     }
+    LLVMValueRef p = scratch(a, a->p), v_at = bf_ll_at(ll, scratch(a, a->vp), col);
     struct bf_tile product = {
         .rows = rows->count,
         .vectors = vectors,
         .lanes = a->lanes,
-        .x = scratch(a, a->p),
-        .w = bf_ll_at(ll, scratch(a, a->vp), col),
+        .x = p,
+        .w = v_at,
         .x_pitch = a->p_pitch,
         .w_pitch = a->columns,
     };
-    bf_tile_multiply(ll, &product, bf_ll_sub(ll, rows->from, a->first_key),
-                     bf_ll_sub(ll, rows->to, a->first_key), 0, sums);
+    LLVMValueRef from = bf_ll_sub(ll, rows->from, a->first_key);
+    bf_tile_multiply(ll, &product, from, bf_ll_sub(ll, rows->to, a->first_key), 0, sums);
     for (int64_t r = 0; r < rows->count; r++) {
         LLVMValueRef factor =
             a->one_block ? bf_ll_splat(ll, over_sum(a, bf_ll_int(ll, r)), lanes) : NULL;
         for (int64_t v = 0; v < vectors; v++) {
             LLVMValueRef sum = sums[r * vectors + v];
             unsigned count = (unsigned)bf_tile_smaller(cols - v * a->lanes, a->lanes);
-            if (!factor)
+            if (!factor) {
                 bf_ll_store(ll, sum, bf_ll_at_int(ll, o, r * a->columns + v * a->lanes), lanes * 4);
-            else
-                bf_ll_store(ll, bf_tile_narrow(ll, bf_ll_fmul(ll, sum, factor), count),
-                            bf_ll_at_int(ll, y, r * a->y.pitch + v * a->lanes), 4);
+                continue;
+            }
+            sum = bf_tile_narrow(ll, bf_ll_fmul(ll, sum, factor), count);
+            bf_ll_store(ll, sum, bf_ll_at_int(ll, y, r * a->y.pitch + v * a->lanes), 4);
         }
     }
 }
@@ -502,7 +511,7 @@ static void clear_rows(struct attention *a) {
     bf_ll_loop_begin(ll, &row, zero, bf_ll_sub(ll, a->end_row, a->first_row), 1);
     store_one(a, a->maxima, row.index, bf_ll_const(ll, 1, LOWEST));
     store_one(a, a->sums, row.index, bf_ll_const(ll, 1, 0));
-    LLVMValueRef o = bf_ll_at(ll, scratch(a, a->o), bf_ll_mul_int(ll, row.index, a->columns));
+    LLVMValueRef o = bf_ll_at_row(ll, scratch(a, a->o), row.index, a->columns);
     bf_ll_loop_begin(ll, &cols, zero, bf_ll_int(ll, a->columns), a->lanes);
     bf_ll_store(ll, bf_ll_const(ll, lanes, 0), bf_ll_at(ll, o, cols.index), lanes * 4);
     bf_ll_loop_end(ll, &cols);
@@ -515,7 +524,7 @@ static void divide_rows(struct attention *a) {
     struct bf_ll_loop row;
     bf_ll_loop_begin(ll, &row, bf_ll_int(ll, 0), bf_ll_sub(ll, a->end_row, a->first_row), 1);
     LLVMValueRef factor = over_sum(a, row.index);
-    LLVMValueRef o = bf_ll_at(ll, scratch(a, a->o), bf_ll_mul_int(ll, row.index, a->columns));
+    LLVMValueRef o = bf_ll_at_row(ll, scratch(a, a->o), row.index, a->columns);
     LLVMValueRef query = bf_ll_add(ll, a->first_row, row.index);
     LLVMValueRef y = bf_ll_at(ll, a->y_at, bf_ll_mul_int(ll, query, a->y.pitch));
     for (int64_t c = 0; c < a->width; c += a->lanes) {

@@ -152,8 +152,7 @@ static void load_x(struct state *s, LLVMValueRef i, vectors_of_rows x) {
     struct bf_host_operand shape = bf_gen_input_shape(s->gen, 0);
     unsigned lanes = s->k.b->lanes;
     LLVMValueRef row = bf_ll_add(ll, s->unit_row, s->row);
-    LLVMValueRef first =
-        bf_ll_add(ll, bf_ll_mul_int(ll, row, shape.pitch), bf_ll_mul_int(ll, i, s->k.tile));
+    LLVMValueRef first = bf_ll_dot(ll, row, shape.pitch, i, s->k.tile);
     for (unsigned t = 0; t < s->tokens; t++)
         for (unsigned r = 0; r < s->k.b->vectors; r++) {
             LLVMValueRef at = bf_ll_add_int(ll, first, t * shape.pitch + r * lanes);

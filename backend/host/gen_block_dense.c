@@ -92,9 +92,9 @@ static void transpose_piece(struct block_dense *d, LLVMValueRef from, LLVMValueR
                             LLVMValueRef input, int64_t blocks, int64_t inputs) {
     struct bf_ll *ll = d->ll;
     int64_t to_pitch = d->count * d->groups.lanes;
-    bf_tile_transpose(ll, bf_ll_at(ll, from, input), d->groups.inputs, blocks, inputs,
-                      d->groups.lanes, bf_ll_at(ll, to, bf_ll_mul_int(ll, input, to_pitch)),
-                      to_pitch);
+    from = bf_ll_at(ll, from, input);
+    to = bf_ll_at_row(ll, to, input, to_pitch);
+    bf_tile_transpose(ll, from, d->groups.inputs, blocks, inputs, d->groups.lanes, to, to_pitch);
 }
 
 /* xt of one vector of blocks. */
@@ -103,10 +103,9 @@ static void transpose(struct block_dense *d, LLVMValueRef vector, int64_t blocks
     int64_t lanes = d->groups.lanes, rest = d->groups.inputs % lanes;
     struct bf_ll_loop rows, loop;
     bf_ll_loop_begin(ll, &rows, bf_ll_int(ll, 0), bf_ll_int(ll, d->count), 1);
-    LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, vector, lanes * d->groups.inputs),
-                                bf_ll_mul_int(ll, rows.index, d->x.pitch));
+    LLVMValueRef at = bf_ll_dot(ll, vector, lanes * d->groups.inputs, rows.index, d->x.pitch);
     LLVMValueRef from = bf_ll_at(ll, d->x_at, at);
-    LLVMValueRef to = bf_ll_at(ll, xt_at(d, vector), bf_ll_mul_int(ll, rows.index, lanes));
+    LLVMValueRef to = bf_ll_at_row(ll, xt_at(d, vector), rows.index, lanes);
     LLVMValueRef whole = bf_ll_int(ll, d->groups.inputs - rest);
     if (d->groups.inputs >= lanes) {
         bf_ll_loop_begin(ll, &loop, bf_ll_int(ll, 0), whole, lanes);
@@ -168,8 +167,8 @@ static void group(struct block_dense *d, LLVMValueRef vector, LLVMValueRef index
     struct bf_ll *ll = d->ll;
     unsigned lanes = (unsigned)d->groups.lanes;
     LLVMValueRef sums[BF_TILE_SUMS];
-    LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, vector, bf_block_groups_stride(&d->groups)),
-                                bf_ll_mul_int(ll, index, bf_block_group_stride(&d->groups)));
+    LLVMValueRef at = bf_ll_dot(ll, vector, bf_block_groups_stride(&d->groups), index,
+                                bf_block_group_stride(&d->groups));
     LLVMValueRef weights = bf_ll_at(ll, bf_gen_pack(d->gen, 0), at);
     LLVMValueRef tile = bf_ll_at_int(ll, d->gen->scratch, d->xt_size);
     for (int64_t o = 0; o < outputs; o++) {
@@ -209,10 +208,8 @@ static void unit(struct block_dense *d, LLVMValueRef index) {
     LLVMValueRef sample = d->samples == 1 ? bf_ll_int(ll, 0) : bf_ll_div_int(ll, index, d->tiles);
     LLVMValueRef number = d->samples == 1 ? index : bf_ll_rem_int(ll, index, d->tiles);
     LLVMValueRef row = bf_ll_mul_int(ll, number, d->height);
-    LLVMValueRef x =
-        bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->x.stride), bf_ll_mul_int(ll, row, d->x.pitch));
-    LLVMValueRef y =
-        bf_ll_add(ll, bf_ll_mul_int(ll, sample, out.stride), bf_ll_mul_int(ll, row, out.pitch));
+    LLVMValueRef x = bf_ll_dot(ll, sample, d->x.stride, row, d->x.pitch);
+    LLVMValueRef y = bf_ll_dot(ll, sample, out.stride, row, out.pitch);
     d->x_at = bf_ll_at(ll, bf_gen_input(gen, 0), x);
     d->y_at = bf_gen_element(ll, &out, bf_gen_output(gen, 0), y);
     d->row = bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->rows), row);

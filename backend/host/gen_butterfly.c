@@ -196,8 +196,8 @@ static void store_vector(struct state *s, unsigned r) {
             int64_t offset = (int64_t)(r << s->pass->digit) * s->b->lanes;
             LLVMValueRef col = bf_ll_add(s->ll, s->stack_column, s->column);
             LLVMValueRef row = bf_ll_add(s->ll, s->unit_row, s->row);
-            value = bf_gen_epilogue(s->gen, value, bf_ll_add_int(s->ll, row, t),
-                                    bf_ll_add_int(s->ll, col, offset));
+            row = bf_ll_add_int(s->ll, row, t);
+            value = bf_gen_epilogue(s->gen, value, row, bf_ll_add_int(s->ll, col, offset));
         }
         bf_ll_store_element(s->ll, s->to.element, value, element_at(s, &s->to, s->target, t, r));
     }
@@ -351,8 +351,8 @@ static void copy_columns(struct state *s, LLVMValueRef row, LLVMValueRef col, un
     LLVMValueRef source = bf_ll_add(s->ll, bf_ll_mul_int(s->ll, row, from.pitch), col);
     LLVMValueRef target = bf_ll_add(s->ll, bf_ll_mul_int(s->ll, row, s->to.pitch), col);
     LLVMValueRef value = bf_ll_load(s->ll, bf_ll_at(s->ll, from.base, source), count, 4);
-    value = bf_gen_epilogue(s->gen, value, bf_ll_add(s->ll, s->unit_row, row),
-                            bf_ll_add(s->ll, s->stack_column, col));
+    row = bf_ll_add(s->ll, s->unit_row, row);
+    value = bf_gen_epilogue(s->gen, value, row, bf_ll_add(s->ll, s->stack_column, col));
     bf_ll_store_element(s->ll, s->to.element, value, at(s->ll, &s->to, s->to.base, target));
 }
 

@@ -150,9 +150,10 @@ static void accumulate(struct dense *d, const struct tile *t, const struct block
 static void store_sums(struct dense *d, const struct tile *t, LLVMValueRef *sums, LLVMValueRef to,
                        int64_t pitch) {
     for (int64_t r = 0; r < t->rows; r++)
-        for (int64_t v = 0; v < t->vectors; v++)
-            bf_ll_store(d->ll, bf_tile_narrow(d->ll, sums[r * t->vectors + v], lanes_of(d, t, v)),
-                        bf_ll_at_int(d->ll, to, r * pitch + v * d->lanes), 4);
+        for (int64_t v = 0; v < t->vectors; v++) {
+            LLVMValueRef sum = bf_tile_narrow(d->ll, sums[r * t->vectors + v], lanes_of(d, t, v));
+            bf_ll_store(d->ll, sum, bf_ll_at_int(d->ll, to, r * pitch + v * d->lanes), 4);
+        }
 }
 
 /* The epilogue takes registers of its own, so the tile goes through memory, row by row. */
@@ -188,7 +189,8 @@ static LLVMValueRef ahead(struct dense *d, const struct tile *t, const struct bl
     LLVMValueRef part =
         bf_ll_mul_int(ll, bf_ll_sub(ll, number, d->begin), block->count * BF_TILE_LINE);
     LLVMValueRef fetches = bf_ll_less(ll, part, bf_ll_int(ll, parts * block->count * BF_TILE_LINE));
-    at = bf_ll_sub(ll, bf_ll_add(ll, at, part), bf_ll_mul_int(ll, block->first, BF_TILE_LINE));
+    at = bf_ll_add(ll, at, part);
+    at = bf_ll_sub(ll, at, bf_ll_mul_int(ll, block->first, BF_TILE_LINE));
     at = LLVMBuildSelect(ll->builder, fetches, at, bf_ll_int(ll, 0), "");
     return bf_ll_at_byte(ll, t->weights, at);
 }
@@ -212,10 +214,8 @@ static void unit(struct dense *d, LLVMValueRef index, struct tile t, const struc
     if (d->shape.samples == 1)
         sample = bf_ll_int(ll, 0), number = index;
     LLVMValueRef row = bf_ll_mul_int(ll, number, d->height);
-    LLVMValueRef x = bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->shape.x.stride),
-                               bf_ll_mul_int(ll, row, d->shape.x.pitch));
-    LLVMValueRef y =
-        bf_ll_add(ll, bf_ll_mul_int(ll, sample, d->y_stride), bf_ll_mul_int(ll, row, d->y_pitch));
+    LLVMValueRef x = bf_ll_dot(ll, sample, d->shape.x.stride, row, d->shape.x.pitch);
+    LLVMValueRef y = bf_ll_dot(ll, sample, d->y_stride, row, d->y_pitch);
     t.x = bf_ll_at(ll, bf_gen_input(d->gen, 0), x);
     y = bf_ll_add(ll, y, t.col);
     t.y = bf_gen_element(ll, &out, bf_gen_output(d->gen, 0), y);

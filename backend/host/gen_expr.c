@@ -28,10 +28,10 @@ static LLVMValueRef sum(struct state *state, const struct bf_expr *expr) {
         product = expr->b;
         rest = expr->a;
     }
-    if (product->kind == BF_EXPR_MUL)
-        return bf_ll_fma(state->ll, evaluate(state, product->a), evaluate(state, product->b),
-                         evaluate(state, rest));
-    return bf_ll_fadd(state->ll, evaluate(state, expr->a), evaluate(state, expr->b));
+    bool fused = product->kind == BF_EXPR_MUL;
+    LLVMValueRef a = evaluate(state, fused ? product->a : expr->a);
+    LLVMValueRef b = evaluate(state, fused ? product->b : expr->b);
+    return fused ? bf_ll_fma(state->ll, a, b, evaluate(state, rest)) : bf_ll_fadd(state->ll, a, b);
 }
 
 static LLVMValueRef of_two(struct state *state, const struct bf_expr *expr) {

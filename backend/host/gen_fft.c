@@ -217,8 +217,7 @@ static LLVMValueRef buffer(const struct state *s, int64_t index) {
 
 static LLVMValueRef buffer_at(const struct state *s, LLVMValueRef base, LLVMValueRef point,
                               LLVMValueRef strip) {
-    LLVMValueRef at = bf_ll_add(s->ll, bf_ll_mul_int(s->ll, point, pitch_of(&s->t)),
-                                bf_ll_mul_int(s->ll, strip, 2 * s->t.lanes));
+    LLVMValueRef at = bf_ll_dot(s->ll, point, pitch_of(&s->t), strip, 2 * s->t.lanes);
     return bf_ll_at(s->ll, base, at);
 }
 
@@ -352,12 +351,13 @@ typedef void store_function(void *user, LLVMValueRef point, LLVMValueRef strip,
                             struct bf_complex value);
 
 static void generate_passes(struct state *s, load_function *load, store_function *store) {
+    LLVMValueRef first = buffer(s, 0), second = buffer(s, 1);
     struct bf_fft_columns columns = {.ll = s->ll,
                                      .fft = &s->t.fft,
                                      .lanes = s->t.lanes,
                                      .strips = s->strips,
                                      .twiddles = bf_gen_pack(s->gen, 0),
-                                     .scratch = {buffer(s, 0), buffer(s, 1)},
+                                     .scratch = {first, second},
                                      .pitch = pitch_of(&s->t),
                                      .load = load,
                                      .store = store,
@@ -368,8 +368,7 @@ static void generate_passes(struct state *s, load_function *load, store_function
 /* Element `point` of a pack of complex numbers, in every lane. */
 static struct bf_complex factor(struct state *s, unsigned pack, LLVMValueRef point) {
     LLVMValueRef at = bf_ll_at(s->ll, bf_gen_pack(s->gen, pack), bf_ll_mul_int(s->ll, point, 2));
-    return (struct bf_complex){bf_ll_load_splat(s->ll, at, s->t.lanes),
-                               bf_ll_load_splat(s->ll, bf_ll_at_int(s->ll, at, 1), s->t.lanes)};
+    return bf_complex_load_splat(s->ll, at, s->t.lanes);
 }
 
 /* Chirps use the last two buffers: X of what is transformed, Y of the product with the filter. */
@@ -389,11 +388,13 @@ static struct bf_complex load_y(void *user, LLVMValueRef point, LLVMValueRef str
 static void store_y(void *user, LLVMValueRef point, LLVMValueRef strip, struct bf_complex value) {
     struct state *s = user;
     (void)strip;
-    store_pair(s, chirp_at(s, 1, point), bf_complex_mul(s->ll, value, factor(s, 2, point)));
+    value = bf_complex_mul(s->ll, value, factor(s, 2, point));
+    store_pair(s, chirp_at(s, 1, point), value);
 }
 static void store_x(void *user, LLVMValueRef point, LLVMValueRef strip, struct bf_complex value) {
     (void)strip;
-    store_pair(user, chirp_at(user, 0, point), swapped(value, true));
+    value = swapped(value, true);
+    store_pair(user, chirp_at(user, 0, point), value);
 }
 
 static void generate_chirp(struct state *s, load_function *load, store_function *store) {
@@ -401,7 +402,8 @@ static void generate_chirp(struct state *s, load_function *load, store_function 
     LLVMValueRef zero = bf_ll_int(s->ll, 0), n = bf_ll_int(s->ll, s->t.n);
     bf_ll_loop_begin(s->ll, &loop, zero, n, 1);
     struct bf_complex x = load(s, loop.index, zero);
-    store_pair(s, chirp_at(s, 0, loop.index), bf_complex_mul(s->ll, x, factor(s, 1, loop.index)));
+    x = bf_complex_mul(s->ll, x, factor(s, 1, loop.index));
+    store_pair(s, chirp_at(s, 0, loop.index), x);
     bf_ll_loop_end(s->ll, &loop);
     bf_ll_loop_begin(s->ll, &loop, n, bf_ll_int(s->ll, s->t.padded), 1);
     store_pair(s, chirp_at(s, 0, loop.index), (struct bf_complex){NULL, NULL});

@@ -179,13 +179,9 @@ static struct bf_complex load_columns(void *user, LLVMValueRef point, LLVMValueR
     LLVMValueRef re = bf_gen_offset(c->ll, &x, c->sample, row, col);
     LLVMValueRef im = bf_ll_add_int(c->ll, re, c->m.cols / 2);
     LLVMValueRef base = bf_gen_input(c->gen, 0);
-    return (struct bf_complex){bf_gen_load(c->ll, &x, base, re, c->m.lanes),
-                               bf_gen_load(c->ll, &x, base, im, c->m.lanes)};
-}
-
-static struct bf_complex splat_root(struct bf_ll *ll, LLVMValueRef at, unsigned lanes) {
-    return (struct bf_complex){bf_ll_load_splat(ll, at, lanes),
-                               bf_ll_load_splat(ll, bf_ll_at_int(ll, at, 1), lanes)};
+    struct bf_complex value = {.re = bf_gen_load(c->ll, &x, base, re, c->m.lanes)};
+    value.im = bf_gen_load(c->ll, &x, base, im, c->m.lanes);
+    return value;
 }
 
 static bool is_zero(LLVMValueRef value) {
@@ -199,12 +195,11 @@ static void store_columns(void *user, LLVMValueRef point, LLVMValueRef strip,
     if (!is_zero(point)) {
         LLVMValueRef index = bf_ll_add(ll, bf_ll_mul_int(ll, c->p, c->m.across.n), point);
         LLVMValueRef at = bf_ll_at(ll, bf_gen_pack(c->gen, 1), bf_ll_mul_int(ll, index, 2));
-        value = bf_complex_mul(ll, value, splat_root(ll, at, c->m.lanes));
+        value = bf_complex_mul(ll, value, bf_complex_load_splat(ll, at, c->m.lanes));
     }
     LLVMValueRef row = bf_ll_add(ll, bf_ll_mul_int(ll, point, c->m.inside.n), c->p);
     row = bf_ll_add(ll, bf_ll_mul_int(ll, c->sample, c->m.rows), row);
-    LLVMValueRef to =
-        bf_ll_add(ll, bf_ll_mul_int(ll, row, c->m.cols), bf_ll_mul_int(ll, strip, 2 * c->m.lanes));
+    LLVMValueRef to = bf_ll_dot(ll, row, c->m.cols, strip, 2 * c->m.lanes);
     to = bf_ll_at(ll, bf_gen_output(c->gen, 0), to);
     bf_complex_store(ll, to, value, c->m.lanes);
 }
@@ -331,17 +326,17 @@ static void store_inside(void *user, LLVMValueRef point, LLVMValueRef strip,
 static void transform_block(struct rows *r, LLVMValueRef number, int64_t place) {
     struct bf_ll *ll = r->ll;
     LLVMValueRef scratch = r->gen->scratch;
-    LLVMValueRef row = bf_ll_add(ll, bf_ll_mul_int(ll, r->sample, r->m.rows),
-                                 bf_ll_mul_int(ll, number, r->m.inside.n));
+    LLVMValueRef row = bf_ll_dot(ll, r->sample, r->m.rows, number, r->m.inside.n);
     r->from = bf_ll_at(ll, bf_gen_input(r->gen, 0), bf_ll_mul_int(ll, row, r->m.cols));
     r->block = bf_ll_at_int(ll, scratch, place * block_size(&r->m));
+    LLVMValueRef first = bf_ll_at_int(ll, scratch, 2 * block_size(&r->m));
+    LLVMValueRef second = bf_ll_at_int(ll, scratch, 3 * block_size(&r->m));
     struct bf_fft_columns fft = {.ll = ll,
                                  .fft = &r->m.inside,
                                  .lanes = r->m.lanes,
                                  .strips = bf_ll_int(ll, r->m.row.vectors / 2),
                                  .twiddles = bf_gen_pack(r->gen, 0),
-                                 .scratch = {bf_ll_at_int(ll, scratch, 2 * block_size(&r->m)),
-                                             bf_ll_at_int(ll, scratch, 3 * block_size(&r->m))},
+                                 .scratch = {first, second},
                                  .pitch = block_pitch(&r->m),
                                  .load = load_inside,
                                  .store = store_inside,
@@ -359,9 +354,9 @@ static struct bf_complex untangle(void *user, LLVMValueRef a0, unsigned j) {
     LLVMValueRef strip = bf_ll_add_int(ll, a0, (int64_t)(j % half) * r->m.row.rb);
     struct bf_complex z = bf_complex_load(ll, pair_at(r, r->source, strip), r->m.lanes);
     struct bf_complex c = bf_complex_load(ll, pair_at(r, r->source_mate, strip), r->m.lanes);
-    if (j < half)
-        return (struct bf_complex){bf_ll_fadd(ll, z.re, c.re), bf_ll_fsub(ll, z.im, c.im)};
-    return (struct bf_complex){bf_ll_fadd(ll, z.im, c.im), bf_ll_fsub(ll, c.re, z.re)};
+    LLVMValueRef re = j < half ? bf_ll_fadd(ll, z.re, c.re) : bf_ll_fadd(ll, z.im, c.im);
+    LLVMValueRef im = j < half ? bf_ll_fsub(ll, z.im, c.im) : bf_ll_fsub(ll, c.re, z.re);
+    return (struct bf_complex){re, im};
 }
 
 static void store_result(struct rows *r, LLVMValueRef row, LLVMValueRef col, LLVMValueRef value) {
@@ -392,11 +387,14 @@ static void store_both(void *user, LLVMValueRef col, bool may_be_first, struct b
     LLVMValueRef end = bf_ll_sub(ll, bf_ll_int(ll, r->m.cols), col);
     unsigned first = may_be_first ? 1 : 0;
     store_result(r, r->row, col, bf_ll_resize(ll, value.re, count));
-    if (may_be_first)
-        store_result(r, r->mate, bf_ll_rem_int(ll, end, r->m.cols), bf_ll_extract(ll, value.re, 0));
-    if (count > first)
-        store_result(r, r->mate, bf_ll_add_int(ll, end, 1 - (int64_t)count),
-                     reversed(ll, value.re, first, count));
+    if (may_be_first) {
+        LLVMValueRef at = bf_ll_rem_int(ll, end, r->m.cols);
+        store_result(r, r->mate, at, bf_ll_extract(ll, value.re, 0));
+    }
+    if (count > first) {
+        LLVMValueRef at = bf_ll_add_int(ll, end, 1 - (int64_t)count);
+        store_result(r, r->mate, at, reversed(ll, value.re, first, count));
+    }
 }
 
 static void transform_row(struct rows *r) {

@@ -55,8 +55,8 @@ static void generate_gather(struct bf_gen *gen) {
     LLVMValueRef row = bf_ll_rem_int(ll, loop.index, out.rows);
     LLVMValueRef at = bf_gen_offset(ll, &out, sample, row, bf_ll_int(ll, 0));
     LLVMValueRef from = bf_ll_mul_int(ll, id_at(gen, loop.index), table_columns(gen->first));
-    copy_floats(gen, bf_ll_at(ll, bf_gen_output(gen, 0), at),
-                bf_ll_at(ll, bf_gen_pack(gen, 0), from), out.cols);
+    LLVMValueRef to = bf_ll_at(ll, bf_gen_output(gen, 0), at);
+    copy_floats(gen, to, bf_ll_at(ll, bf_gen_pack(gen, 0), from), out.cols);
     bf_ll_loop_end(ll, &loop);
 }
 
@@ -88,8 +88,8 @@ static LLVMValueRef sample_written(struct bf_gen *gen, LLVMValueRef i) {
     if (!stride)
         return i;
     int64_t inner = bf_ints_get(attrs, "to_inner");
-    LLVMValueRef at = bf_ll_add(ll, bf_ll_mul_int(ll, bf_ll_div_int(ll, i, inner), stride),
-                                bf_ll_rem_int(ll, i, inner));
+    LLVMValueRef block = bf_ll_div_int(ll, i, inner);
+    LLVMValueRef at = bf_ll_dot(ll, block, stride, bf_ll_rem_int(ll, i, inner), 1);
     return bf_ll_add_int(ll, at, bf_ints_get(attrs, "to_first"));
 }
 
@@ -121,8 +121,8 @@ static LLVMValueRef unpack(struct bf_ll *ll, const struct bf_host_operand *in,
                            LLVMValueRef packed) {
     LLVMValueRef col = bf_ll_rem_int(ll, packed, in->cols);
     LLVMValueRef rows = bf_ll_div_int(ll, packed, in->cols);
-    return bf_gen_offset(ll, in, bf_ll_div_int(ll, rows, in->rows),
-                         bf_ll_rem_int(ll, rows, in->rows), col);
+    LLVMValueRef sample = bf_ll_div_int(ll, rows, in->rows);
+    return bf_gen_offset(ll, in, sample, bf_ll_rem_int(ll, rows, in->rows), col);
 }
 
 static bool is_packed(const struct bf_host_operand *shape) {
@@ -155,8 +155,10 @@ static void copy_row(struct bf_gen *gen, const struct bf_host_operand *in,
         copy_one(gen, in, at, out, bf_ll_add(ll, to, loop.index), step);
         bf_ll_loop_end(ll, &loop);
     }
-    if (rest)
-        copy_one(gen, in, bf_ll_add_int(ll, base, full), out, bf_ll_add_int(ll, to, full), rest);
+    if (rest) {
+        base = bf_ll_add_int(ll, base, full);
+        copy_one(gen, in, base, out, bf_ll_add_int(ll, to, full), rest);
+    }
 }
 
 static void generate_copy(struct bf_gen *gen) {
@@ -218,8 +220,9 @@ static void transpose_border(struct bf_gen *gen, LLVMValueRef sample, LLVMValueR
     struct bf_ll_loop rows, cols;
     bf_ll_loop_begin(ll, &rows, row, end, 1);
     bf_ll_loop_begin(ll, &cols, col, bf_ll_int(ll, in.cols), 1);
-    copy_one(gen, &in, bf_gen_offset(ll, &in, sample, rows.index, cols.index), &out,
-             bf_gen_offset(ll, &out, sample, cols.index, rows.index), 1);
+    LLVMValueRef from = bf_gen_offset(ll, &in, sample, rows.index, cols.index);
+    LLVMValueRef to = bf_gen_offset(ll, &out, sample, cols.index, rows.index);
+    copy_one(gen, &in, from, &out, to, 1);
     bf_ll_loop_end(ll, &cols);
     bf_ll_loop_end(ll, &rows);
 }
@@ -240,8 +243,8 @@ static void generate_transpose(struct bf_gen *gen) {
     bf_ll_if_begin(ll, &branch, is_whole);
     if (whole) {
         bf_ll_loop_begin(ll, &blocks, zero, bf_ll_int(ll, whole), BLOCK);
-        transpose_block(gen, bf_gen_offset(ll, &in, sample, row, blocks.index),
-                        bf_gen_offset(ll, &out, sample, blocks.index, row));
+        LLVMValueRef from = bf_gen_offset(ll, &in, sample, row, blocks.index);
+        transpose_block(gen, from, bf_gen_offset(ll, &out, sample, blocks.index, row));
         bf_ll_loop_end(ll, &blocks);
     }
     transpose_border(gen, sample, row, end, bf_ll_int(ll, whole));

@@ -89,8 +89,9 @@ static void generate(struct bf_gen *gen) {
     for (size_t i = 0; i < outputs + kernel->inputs.count; i++) {
         r.shapes[i] = i < outputs ? bf_gen_output_shape(gen, (unsigned)i)
                                   : bf_gen_input_shape(gen, (unsigned)(i - outputs));
-        LLVMValueRef at = bf_gen_offset(ll, &r.shapes[i], bf_ll_div_int(ll, rows.index, r.rows),
-                                        bf_ll_rem_int(ll, rows.index, r.rows), bf_ll_int(ll, 0));
+        LLVMValueRef sample = bf_ll_div_int(ll, rows.index, r.rows);
+        LLVMValueRef row = bf_ll_rem_int(ll, rows.index, r.rows);
+        LLVMValueRef at = bf_gen_offset(ll, &r.shapes[i], sample, row, bf_ll_int(ll, 0));
         r.row_of[i] = bf_gen_element(ll, &r.shapes[i], gen->pointers[i], at);
     }
     bf_ll_loop_begin(ll, &groups, bf_ll_int(ll, 0), bf_ll_int(ll, r.heads), 1);

@@ -145,8 +145,8 @@ static LLVMValueRef reduce_row(struct rows *r, const struct bf_step *step) {
         for (int i = 0; i < ACCUMULATORS; i++)
             sums[i] = loop.carried[i];
     }
-    LLVMValueRef sum =
-        join(r, step, join(r, step, sums[0], sums[1]), join(r, step, sums[2], sums[3]));
+    LLVMValueRef sum = join(r, step, sums[0], sums[1]);
+    sum = join(r, step, sum, join(r, step, sums[2], sums[3]));
     if (full > main) {
         bf_ll_loop_begin(ll, &loop, bf_ll_int(ll, main), bf_ll_int(ll, full), lanes);
         bf_ll_carry(ll, &loop, sum);

@@ -36,9 +36,10 @@ static void multiply_loop(struct bf_ll *ll, const struct bf_tile *t, LLVMValueRe
         LLVMValueRef line = bf_ll_mul_int(ll, loop.index, BF_TILE_LINE);
         bf_ll_prefetch(ll, bf_ll_at_byte(ll, t->ahead, line));
     }
-    for (int64_t i = 0; i < step; i++)
-        multiply(ll, t, bf_ll_at_int(ll, x, i), bf_ll_at_int(ll, w, i * t->w_pitch),
-                 loop.carried + i * count, loop.next + i * count);
+    for (int64_t i = 0; i < step; i++) {
+        LLVMValueRef xi = bf_ll_at_int(ll, x, i), wi = bf_ll_at_int(ll, w, i * t->w_pitch);
+        multiply(ll, t, xi, wi, loop.carried + i * count, loop.next + i * count);
+    }
     bf_ll_loop_end(ll, &loop);
     for (int64_t s = 0; s < count * step; s++)
         sums[s] = loop.carried[s];

@@ -69,6 +69,11 @@ LLVMValueRef bf_ll_div_int(struct bf_ll *ll, LLVMValueRef a, int64_t b) {
 LLVMValueRef bf_ll_rem_int(struct bf_ll *ll, LLVMValueRef a, int64_t b) {
     return b == 1 ? bf_ll_int(ll, 0) : LLVMBuildURem(ll->builder, a, bf_ll_int(ll, b), "");
 }
+LLVMValueRef bf_ll_dot(struct bf_ll *ll, LLVMValueRef a, int64_t a_factor, LLVMValueRef b,
+                       int64_t b_factor) {
+    a = bf_ll_mul_int(ll, a, a_factor);
+    return bf_ll_add(ll, a, bf_ll_mul_int(ll, b, b_factor));
+}
 LLVMValueRef bf_ll_less(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildICmp(ll->builder, LLVMIntSLT, a, b, "");
 }
@@ -85,6 +90,9 @@ LLVMValueRef bf_ll_at(struct bf_ll *ll, LLVMValueRef pointer, LLVMValueRef index
 }
 LLVMValueRef bf_ll_at_int(struct bf_ll *ll, LLVMValueRef pointer, int64_t index) {
     return index ? bf_ll_at(ll, pointer, bf_ll_int(ll, index)) : pointer;
+}
+LLVMValueRef bf_ll_at_row(struct bf_ll *ll, LLVMValueRef pointer, LLVMValueRef row, int64_t pitch) {
+    return bf_ll_at(ll, pointer, bf_ll_mul_int(ll, row, pitch));
 }
 LLVMValueRef bf_ll_at_byte(struct bf_ll *ll, LLVMValueRef pointer, LLVMValueRef offset) {
     return LLVMBuildGEP2(ll->builder, ll->i8, pointer, &offset, 1, "");

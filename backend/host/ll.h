@@ -1,7 +1,9 @@
 /* ll.h - a thin layer over LLVM-C for generated kernels: floats, vectors, loops.
  *
- * Portable vector IR only, no target intrinsics. Vectors have any number of lanes: a tail of 5
- * columns is <5 x float>, whose loads and stores touch exactly 20 bytes. A count of 1 is a scalar.
+ * Portable vector IR only, no target intrinsics. Of the arguments of one call, one at most may add
+ * instructions: C does not say which of two would come first (test/check_sequence.py). Vectors have
+ * any number of lanes: a tail of 5 columns is <5 x float>, whose loads and stores touch exactly 20
+ * bytes. A count of 1 is a scalar.
  */
 #ifndef BF_HOST_LL_H
 #define BF_HOST_LL_H
@@ -38,9 +40,12 @@ LLVMValueRef bf_ll_rem_int(struct bf_ll *ll, LLVMValueRef a, int64_t b);
 LLVMValueRef bf_ll_min(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b); /* signed i64 */
 LLVMValueRef bf_ll_max(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef bf_ll_less(struct bf_ll *ll, LLVMValueRef a, LLVMValueRef b); /* i1 */
+LLVMValueRef bf_ll_dot(struct bf_ll *ll, LLVMValueRef a, int64_t a_factor, LLVMValueRef b,
+                       int64_t b_factor); /* a x a_factor + b x b_factor */
 /* pointer + index floats / bytes; `index` is an i64. */
 LLVMValueRef bf_ll_at(struct bf_ll *ll, LLVMValueRef pointer, LLVMValueRef index);
 LLVMValueRef bf_ll_at_int(struct bf_ll *ll, LLVMValueRef pointer, int64_t index);
+LLVMValueRef bf_ll_at_row(struct bf_ll *ll, LLVMValueRef pointer, LLVMValueRef row, int64_t pitch);
 LLVMValueRef bf_ll_at_byte(struct bf_ll *ll, LLVMValueRef pointer, LLVMValueRef offset);
 
 /* ---- floats: all take and give f32 or vectors of f32 ---- */

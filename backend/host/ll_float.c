@@ -198,8 +198,8 @@ static LLVMValueRef fold(struct bf_ll *ll, LLVMValueRef vector, combine *join) {
     if (count == 1)
         return vector;
     unsigned half = count / 2;
-    LLVMValueRef sum =
-        fold(ll, join(ll, part(ll, vector, 0, half), part(ll, vector, half, half)), join);
+    LLVMValueRef low = part(ll, vector, 0, half);
+    LLVMValueRef sum = fold(ll, join(ll, low, part(ll, vector, half, half)), join);
     return count % 2 ? join(ll, sum, bf_ll_extract(ll, vector, count - 1)) : sum;
 }
 

@@ -41,13 +41,14 @@ static LLVMValueRef build_task(struct bf_build_module *b) {
     LLVMValueRef worker = LLVMBuildZExt(ll->builder, LLVMGetParam(task, 1), ll->i64, "");
     LLVMValueRef piece = load(ll, ll->i64, argument, PIECE);
     LLVMValueRef begin = bf_ll_mul(ll, LLVMGetParam(task, 2), piece);
-    LLVMValueRef end =
-        bf_ll_min(ll, bf_ll_add(ll, begin, piece), load(ll, ll->i64, argument, UNITS));
-    LLVMValueRef scratch = bf_ll_at_byte(ll, load(ll, ll->ptr, argument, SCRATCH),
-                                         bf_ll_mul_int(ll, worker, b->plan->scratch));
-    LLVMValueRef arguments[] = {load(ll, ll->ptr, argument, OPERANDS), scratch, begin, end};
-    LLVMBuildCall2(ll->builder, b->kernel_type, load(ll, ll->ptr, argument, KERNEL), arguments, 4,
-                   "");
+    LLVMValueRef end = bf_ll_add(ll, begin, piece);
+    end = bf_ll_min(ll, end, load(ll, ll->i64, argument, UNITS));
+    LLVMValueRef scratch = load(ll, ll->ptr, argument, SCRATCH);
+    scratch = bf_ll_at_byte(ll, scratch, bf_ll_mul_int(ll, worker, b->plan->scratch));
+    LLVMValueRef operands = load(ll, ll->ptr, argument, OPERANDS);
+    LLVMValueRef kernel = load(ll, ll->ptr, argument, KERNEL);
+    LLVMValueRef arguments[] = {operands, scratch, begin, end};
+    LLVMBuildCall2(ll->builder, b->kernel_type, kernel, arguments, 4, "");
     LLVMBuildRetVoid(ll->builder);
     return task;
 }
