@@ -29,9 +29,11 @@ for network in digits.bfly fabnet_2x64 hybrid_3x128; do
         triple=x86_64-linux-gnu
         [ $cpu = armv8-a ] && triple=aarch64-linux-gnu
         for level in obj header; do
+            number=1
             for bfcc in "$one" "$other"; do
                 (cd "$scratch" && "$bfcc" "$(basename "$source")" -random-weights 7 -emit $level \
-                    -target $triple -march=$cpu -o "host.$([ "$bfcc" = "$one" ] && echo 1 || echo 2)")
+                    -target $triple -march=$cpu -o host.$number)
+                number=2
             done
             cmp "$scratch/host.1" "$scratch/host.2" || {
                 echo "same_bytes: $network: $one and $other make different ${level} files for $cpu" >&2
