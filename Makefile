@@ -184,7 +184,7 @@ check-report: all
 perf-check: all
 	@python3 test/perf_check.py $(BUILD)
 fuzz-networks: all $(VENV)/ready
-	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/fuzz/networks.py $(COUNT)
+	@BF_BUILD=$(abspath $(BUILD)) $(VENV)/bin/python test/fuzz/networks.py $(or $(COUNT),10000)
 
 # Instrumented code makes gcc see troubles that are not there, hence no -Werror.
 ASAN := BUILD=build-asan CFLAGS="-O1 -g -fno-omit-frame-pointer -Wno-error" \

@@ -152,9 +152,9 @@ static bool check_code(struct verifier *v) {
         !between(plan->launch, dma ? -1 : 0, dma ? -1 : launches - 1))
         return wrong(v, "its code or launch is not there", "code, launch");
     const struct bf_launch *launch = dma ? NULL : &v->map->program->launches[plan->launch];
-    if (launch && (launch->kernel != (uint32_t)plan->code || launch->window != plan->window ||
-                   launch->context_base != plan->context_base ||
-                   launch->context_size != plan->context_size))
+    if (launch &&
+        (launch->kernel != (uint32_t)plan->code || launch->window != plan->window ||
+         launch->context_base != plan->context_base || launch->context_size != plan->context_size))
         return wrong(v, "its launch has another code, window or context", "launch");
     for (size_t i = 0; i < plan->notes.count; i++)
         if (!check_note(v, &plan->notes.data[i]))

@@ -433,7 +433,7 @@ static bool declare_params(struct bf_net *net, struct bf_op *op, struct bf_diags
                 return false;
             param = bf_arena_alloc(&net->arena, sizeof *param);
             *param = (struct bf_param){bf_arena_strdup(&net->arena, name), type, op->loc,
-                                       (unsigned)net->params.count, NULL, NULL};
+                                       (unsigned)net->params.count,        NULL, NULL};
             *bf_push(&net->params) = param;
         }
         if (!param->owner)

@@ -191,8 +191,8 @@ static bool check_stages(struct verifier *v) {
 
 /* Elements taken with strides lie inside the operand. */
 static bool check_gather(struct verifier *v) {
-    static const char *const names[] = {"inner", "inner_stride", "outer", "outer_stride", "pitch",
-                                        NULL};
+    static const char *const names[] = {"inner",        "inner_stride", "outer",
+                                        "outer_stride", "pitch",        NULL};
     const struct bf_operand *in = &v->kernel->inputs.data[0], *out = &v->kernel->outputs.data[0];
     const struct bf_ints *attrs = &v->kernel->attrs;
     if (!has_attrs(v, names))

@@ -27,6 +27,13 @@ struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_a
                                     const struct bf_operand *out_re,
                                     const struct bf_operand *out_im, bool inverse);
 
+/* A slice of the FFT kernel `like`: the same transform, of other rows or columns. */
+struct bf_poly_kernel *bf_build_fft_like(const struct bf_build *build,
+                                         const struct bf_poly_kernel *like,
+                                         const struct bf_operand *re, const struct bf_operand *im,
+                                         const struct bf_operand *out_re,
+                                         const struct bf_operand *out_im);
+
 /* y = x W^T + bias; weight [out, in], bias [out] or NULL. */
 struct bf_poly_kernel *bf_build_dense(const struct bf_build *build, struct bf_operand x,
                                       struct bf_operand y, const struct bf_param_view *weight,

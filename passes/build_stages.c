@@ -344,20 +344,43 @@ static struct bf_poly_kernel *build_chirp(const struct bf_build *build, struct t
     return build_transform(build, &second);
 }
 
-struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
-                                    const struct bf_operand *re, const struct bf_operand *im,
-                                    const struct bf_operand *out_re,
-                                    const struct bf_operand *out_im, bool inverse) {
+static struct transform transform_of(enum bf_lane_axis lanes, const struct bf_operand *re,
+                                     const struct bf_operand *im, const struct bf_operand *out_re,
+                                     const struct bf_operand *out_im) {
     struct transform x = {.lanes = lanes,
                           .re = *re,
                           .out_re = *out_re,
                           .complex_in = im != NULL,
-                          .complex_out = out_im != NULL,
-                          .n = lanes == BF_LANES_ROWS ? re->cols : re->rows,
-                          .inverse = inverse};
+                          .complex_out = out_im != NULL};
     if (im)
         x.im = *im;
     if (out_im)
         x.out_im = *out_im;
+    return x;
+}
+
+struct bf_poly_kernel *bf_build_fft(const struct bf_build *build, enum bf_lane_axis lanes,
+                                    const struct bf_operand *re, const struct bf_operand *im,
+                                    const struct bf_operand *out_re,
+                                    const struct bf_operand *out_im, bool inverse) {
+    struct transform x = transform_of(lanes, re, im, out_re, out_im);
+    x.n = lanes == BF_LANES_ROWS ? re->cols : re->rows;
+    x.inverse = inverse;
     return has_large_factor(x.n) ? build_chirp(build, x) : build_transform(build, &x);
+}
+
+/* A part of a chirp transform has fewer elements on one side than points. */
+struct bf_poly_kernel *bf_build_fft_like(const struct bf_build *build,
+                                         const struct bf_poly_kernel *like,
+                                         const struct bf_operand *re, const struct bf_operand *im,
+                                         const struct bf_operand *out_re,
+                                         const struct bf_operand *out_im) {
+    struct transform x = transform_of(like->lanes, re, im, out_re, out_im);
+    x.n = bf_ints_get(&like->attrs, "n");
+    x.inverse = bf_ints_get(&like->attrs, "inverse") != 0;
+    x.chirp = bf_ints_find(&like->attrs, "chirp", 0);
+    x.part = (int)bf_ints_find(&like->attrs, "chirp_part", 0);
+    x.chirp_shift = (int)bf_ints_find(&like->attrs, "chirp_shift", 0);
+    x.chirp_inverse = bf_ints_find(&like->attrs, "chirp_inverse", 0) != 0;
+    return build_transform(build, &x);
 }

@@ -94,6 +94,17 @@ struct bf_operand bf_select_spread(struct bf_select *select, const struct bf_op 
     return bf_select_gather(select, op, operand, rank, dims, gather);
 }
 
+/* The value as it lies in a copy. One of several samples that all of the batch share, a parameter,
+ * is repeated for each of them first. */
+static bool operand_to_copy(struct bf_select *select, const struct bf_op *op,
+                            const struct bf_value *value, struct bf_operand *operand) {
+    if (!bf_select_operand(select, value, operand))
+        return false;
+    if (operand->buffer->samples > 1 && !batch_stride(select, &value->type, operand))
+        *operand = bf_select_spread(select, op, value, *operand, &value->type);
+    return true;
+}
+
 /* ---- slices ---- */
 
 /* One index of each leading axis of a network input: elements in one piece. */
@@ -201,7 +212,7 @@ bool bf_select_reshape(struct bf_select *select, const struct bf_op *op) {
         select->values[op->result.index].re = input_as(select, x, &op->result.type);
         return true;
     }
-    if (!bf_select_operand(select, x, &from))
+    if (!operand_to_copy(select, op, x, &from))
         return false;
     set_shape(&shape, op->result.type.rank, op->result.type.dims, select->poly->header.batch);
     if (!stored && shape.samples == from.buffer->samples && shape.rows == from.rows &&
@@ -235,7 +246,7 @@ bool bf_select_concat(struct bf_select *select, const struct bf_op *op) {
     for (unsigned i = 0; i < op->arg_count; i++) {
         struct bf_operand from, to = whole;
         int64_t length = op->args[i]->type.dims[axis];
-        if (!bf_select_operand(select, op->args[i], &from))
+        if (!operand_to_copy(select, op, op->args[i], &from))
             return false;
         if (!columns && !rows) {
             copy_samples(select, op, from, to, at * below, length * below,

@@ -456,6 +456,30 @@ static void clone_copy(const struct bf_build *build, struct bf_operand in, struc
     *bf_push(&clone->outputs) = out;
 }
 
+/* What a slice must have in common with its kernel: all but sizes, and the heads it has. */
+static bool computes_alike(struct slicer *s, const struct bf_poly_kernel *kernel,
+                           const struct bf_poly_kernel *clone) {
+    bool alike = clone->kind == kernel->kind && clone->lanes == kernel->lanes &&
+                 clone->inputs.count == kernel->inputs.count &&
+                 clone->outputs.count == kernel->outputs.count &&
+                 clone->params.count == kernel->params.count &&
+                 clone->attrs.count == kernel->attrs.count &&
+                 clone->stmts.count == kernel->stmts.count;
+    for (size_t i = 0; alike && i < kernel->attrs.count; i++) {
+        const struct bf_named_int *attr = &kernel->attrs.data[i];
+        bool heads = kernel->kind == BF_KERNEL_ATTENTION && strstr(attr->name, "heads");
+        alike = heads || bf_ints_find(&clone->attrs, attr->name, ~attr->value) == attr->value;
+    }
+    for (size_t i = 0; alike && i < kernel->stmts.count; i++) {
+        const struct bf_stmt *a = &kernel->stmts.data[i], *b = &clone->stmts.data[i];
+        alike = a->kind == b->kind && a->digit == b->digit && a->stage == b->stage &&
+                a->shift == b->shift && a->accesses.count == b->accesses.count;
+    }
+    return alike || bf_diag_error(s->diags, kernel->loc,
+                                  "poly: kernel %s: a slice of it computes something else (%s)",
+                                  kernel->name, kernel->what);
+}
+
 enum { MAX_OPERANDS = 64 };
 
 static bool clone_kernel(struct slicer *s, const struct group *g,
@@ -488,9 +512,8 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
                                  bf_ints_get(&kernel->attrs, "increasing") != 0);
         break;
     case BF_KERNEL_FFT:
-        bf_build_fft(&build, kernel->lanes, &in[0], kernel->inputs.count > 1 ? &in[1] : NULL,
-                     &out[0], kernel->outputs.count > 1 ? &out[1] : NULL,
-                     bf_ints_get(&kernel->attrs, "inverse") != 0);
+        bf_build_fft_like(&build, kernel, &in[0], kernel->inputs.count > 1 ? &in[1] : NULL, &out[0],
+                          kernel->outputs.count > 1 ? &out[1] : NULL);
         break;
     case BF_KERNEL_ROWS:
         clone_rows(&build, kernel, in, out);
@@ -510,6 +533,8 @@ static bool clone_kernel(struct slicer *s, const struct group *g,
                              "words, and it can't be cut",
                              kernel->what, s->machine->name, s->machine->spm_words);
     }
+    if (!computes_alike(s, kernel, s->poly->kernels.data[s->poly->kernels.count - 1]))
+        return false;
     for (size_t i = 0; i < kernel->outputs.count; i++) {
         struct bf_buffer *b = kernel->outputs.data[i].buffer;
         struct bf_operand hull = around(kernel, false, i), to = cut(g, kernel, &hull, slice);

@@ -34,6 +34,7 @@ BUILD = pathlib.Path(os.environ.get("BF_BUILD", HERE.parent.parent / "build")).r
 JOBS = len(os.sched_getaffinity(0))
 TIME_LIMIT = 120  # seconds for one program
 DRAWS = 8         # samples that the emulation is measured on, at least
+WORST = 0.005    # relative error of an emulation, at most: a sum that cancels leaves only noise
 HOST_LIMIT = 3e-5  # relative error in the 2-norm; sums that cancel leave little of f32's 6e-8
 CANNOT = re.compile(r"error: (cannot map .*|.* does not fit .*|.*needs .* words.*)")
 
@@ -81,7 +82,7 @@ class Case:
             if not all(np.isfinite(v).all() and np.abs(v).max() < 30000 for v in exact):
                 raise maker.Unsuitable
         worst = [np.max(error, axis=0) for error in errors]
-        if any(not np.isfinite(w).all() or w[1] > 0.01 for w in worst):
+        if any(not np.isfinite(w).all() or w[1] > WORST for w in worst):
             raise maker.Unsuitable
         self.limits = [(max(4 * largest, 2.0 ** -9), max(3 * relative, 2.0 ** -10))
                        for largest, relative in worst]

@@ -45,6 +45,38 @@ class Slices(unittest.TestCase):
         self.expect("fourier(x[.., 19 .. 38])", want)
 
 
+class SharedParts(unittest.TestCase):
+    """A parameter of several samples joins what each sample of a batch has of its own."""
+
+    def check(self, expression, shape, want):
+        rng = np.random.default_rng(7)
+        p = rng.normal(size=(2, 3, 5)).astype(np.float16)
+        x = rng.normal(size=(6, *shape)).astype(np.float16)
+        sizes = ", ".join(map(str, shape))
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "n.bfly").write_text(f'network n() {{ input x: f16[{sizes}]; p = param("p", 2, 3, 5);'
+                                           f' output y = {expression}; }}\n')
+            tensorfile.save(folder / "w.safetensors", {"p": p}, {})
+            tensorfile.save(folder / "x.safetensors", {"x": x}, {})
+            for command in ("bfcc n.bfly -batch 3 -weights w.safetensors -o n.bfx",
+                            "bfrun n.bfx -in x.safetensors -out y.safetensors"):
+                program, *words = command.split()
+                subprocess.run([BUILD / program, *words], cwd=folder, check=True)
+            got = tensorfile.load(folder / "y.safetensors")[0]["y"]
+        np.testing.assert_array_equal(got, np.stack([want(sample, p) for sample in x]))
+
+    def test_concat(self):
+        for axis in range(3):
+            shape = [2, 3, 5]
+            shape[axis] = 4
+            self.check(f"concat(x, p, axis = {axis})", shape,
+                       lambda x, p: np.concatenate([x, p], axis=axis))
+
+    def test_reshape(self):
+        self.check("x + reshape(p, [6, 5])", [6, 5], lambda x, p: x + p.reshape(6, 5))
+
+
 class SmallScratchpads(unittest.TestCase):
     """A network gives the same bytes whether its sequence goes through the scratchpad at once or not."""
 
@@ -61,7 +93,9 @@ class SmallScratchpads(unittest.TestCase):
         return (folder / "y.safetensors").read_bytes(), poly.count("\nkernel ")
 
     def check(self, network, options, words):
-        source = HERE.parent.parent / "examples" / "networks" / f"{network}.bfly"
+        self.check_source(HERE.parent.parent / "examples" / "networks" / f"{network}.bfly", options, words)
+
+    def check_source(self, source, options, words):
         with tempfile.TemporaryDirectory() as folder:
             whole, kernels = self.outputs(pathlib.Path(folder), source, options, 131072)
             cut, more = self.outputs(pathlib.Path(folder), source, options, words)
@@ -71,6 +105,14 @@ class SmallScratchpads(unittest.TestCase):
     def test_llama(self):
         self.check("llama", ["-Dseq=64", "-Dhidden=256", "-Dinner=352", "-Dheads=4",
                              "-Dkv_heads=2"], 4096)
+
+    def test_chirp(self):
+        for shape, axes in ("33, 160", "0, 1"), ("33, 160", "0"), ("160, 33", "1"):
+            with self.subTest(shape, axes=axes), tempfile.NamedTemporaryFile("w", suffix=".bfly") as file:
+                file.write(f"network n() {{ input x: f16[{shape}]; "
+                           f"output y = fourier(x, axes = [{axes}]); }}\n")
+                file.flush()
+                self.check_source(file.name, [], 3072)
 
     def test_fabnet(self):
         self.check("fabnet", ["-Dseq=96", "-Dhidden=96", "-Dlayers=1", "-Dheads=3"], 3072)
