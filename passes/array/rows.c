@@ -49,9 +49,16 @@ static int64_t context_words(const struct division *d, int64_t chunk) {
         enum bf_rows_class class = bf_rows_class(&d->shape, i);
         words += class == BF_ROWS_FULL ? full : class == BF_ROWS_WORD;
     }
-    for (int i = 0; i < (int)d->kernel->outputs.count; i++)
+    for (int i = 0; i < (int)d->kernel->outputs.count && d->program.in_place < 0; i++)
         words += bf_rows_is_row_output(&d->shape, i) ? 1 : full;
+    if (d->program.across > 1)
+        words += d->program.keep + d->program.temp_words + d->program.exchange_words;
     return words;
+}
+
+/* Words that iterations share. */
+static int64_t fixed_words(const struct division *d) {
+    return d->program.across > 1 ? 0 : d->program.keep + d->program.temp_words;
 }
 
 static int64_t weight_words(const struct division *d, int64_t chunk) {
@@ -70,13 +77,13 @@ static int64_t weight_limit(const struct bf_machine *machine, bool vary) {
 static bool chunk_fits(const struct division *d, int64_t chunk, int64_t window) {
     const struct bf_machine *machine = &d->map->machine;
     int64_t v = machine->lanes, chunks = divide_up(d->shape.n, chunk);
-    bool vary = bf_rows_vectors(&d->shape) && (chunks > 1 || d->shape.by_sample);
+    bool shared = d->program.across > 1; /* a chunk stays on its PE */
+    bool vary = bf_rows_vectors(&d->shape) && ((chunks > 1 && !shared) || d->shape.by_sample);
     bool aligned = chunk % v == 0 || (!d->shape.columns && !bf_rows_vectors(&d->shape));
     bool whole = !d->shape.head || d->shape.n % chunk == 0; /* phases don't tell heads apart */
     return (chunks == 1 || aligned) && whole && chunk <= BF_MAX_TRIPS &&
-           (!reduces(&d->program) || chunks * d->program.passes <= BF_MAX_PERIOD) &&
-           d->program.keep + d->program.temp_words + window * context_words(d, chunk) <=
-               machine->data_ram &&
+           (!reduces(&d->program) || shared || chunks * d->program.passes <= BF_MAX_PERIOD) &&
+           fixed_words(d) + window * context_words(d, chunk) <= machine->data_ram &&
            weight_words(d, chunk) <= weight_limit(machine, vary);
 }
 
@@ -135,7 +142,7 @@ static bool refuse(const struct division *d, const char *what, int64_t need, int
 static bool refuse_chunk(const struct division *d) {
     const struct bf_machine *machine = &d->map->machine;
     int64_t v = machine->lanes, n = d->shape.n, least = n < v ? n : v;
-    int64_t ram = d->program.keep + d->program.temp_words + context_words(d, least);
+    int64_t ram = fixed_words(d) + context_words(d, least);
     if (ram > machine->data_ram)
         return refuse(d, "words of data RAM a PE", ram, machine->data_ram);
     if (weight_words(d, least) > machine->weight_half)
@@ -248,11 +255,100 @@ static int64_t choose_spread(const struct division *d, int64_t inner, int64_t ou
     return least;
 }
 
+/* ---- reductions: on one PE, or across a group ---- */
+
+static bool compile(struct division *d, int64_t group) {
+    bf_rows_program_free(&d->program);
+    return bf_rows_compile(d->map, &d->shape, group, &d->program, group > 1 ? NULL : d->diags);
+}
+
+/* Iterations in flight: 0 if not even one fits. */
+static int64_t window_of(const struct division *d, int64_t chunk) {
+    int64_t window = 0, most = d->map->machine.window;
+    while (window < most && chunk_fits(d, chunk, window + 1))
+        window++;
+    return window;
+}
+
+/* Cycles that the ports of the scratchpad take for so many words: about three in four are used. */
+static int64_t port_cycles(const struct division *d, int64_t words) {
+    return words * 4 / (3 * (int64_t)d->map->machine.spm_ports);
+}
+
+/* Estimated cycles of a spread: filling, iterations, draining. Where the next iteration has no
+ * room, loads wait; an exchange takes a while, which other iterations can use. */
+static int64_t reduction_cost(const struct division *d, const struct spread *s) {
+    enum { EXCHANGE = 40, LAUNCH = 100 };
+    const struct bf_rows_program *program = &d->program;
+    int64_t groups = s->outer < s->outer_groups ? s->outer : s->outer_groups, in = 0, out = 0;
+    int64_t words = s->chunk * groups * s->inner_groups * s->chunk_groups, elements = 0, rows = 0;
+    int64_t rounds = s->inner / s->inner_groups * divide_up(s->outer, s->outer_groups);
+    int64_t iterations = s->chunks / s->chunk_groups * s->passes, exchanges = 0;
+    for (int i = 0; i < (int)d->kernel->inputs.count; i++)
+        in += bf_rows_class(&d->shape, i) == BF_ROWS_FULL;
+    for (int i = 0; i < (int)d->kernel->outputs.count; i++)
+        out += !bf_rows_is_row_output(&d->shape, i);
+    for (int p = 0; p <= program->passes; p++) {
+        const struct bf_rows_pass *pass = &program->pass[p];
+        elements += (int64_t)pass->loop.count;
+        rows +=
+            (int64_t)(pass->init.count + pass->finish.count + pass->send.count + pass->relay.count);
+        exchanges += pass->unit ? program->levels : 0;
+    }
+    int64_t cal = (s->chunk * elements + rows * 2) / s->passes, window = window_of(d, s->chunk);
+    int64_t port = port_cycles(d, words * (in * s->passes + out) / s->passes);
+    int64_t step = window < 2 ? cal + port : cal > port ? cal : port;
+    step += exchanges * EXCHANGE / (window > 1 ? 2 * window : 1);
+    return LAUNCH + port_cycles(d, words * (in + out)) + rounds * iterations * step;
+}
+
+/* A tile lies across `group` PEs, an equal share on each. */
+static bool spread_across(const struct division *d, int64_t inner, int64_t outer, int64_t group,
+                          struct spread *s) {
+    int64_t places = bf_machine_pes(&d->map->machine) / group, groups = 1;
+    while (groups < places && groups < outer)
+        groups *= 2;
+    *s = (struct spread){.inner = inner,
+                         .outer_groups = groups,
+                         .inner_groups = power_of_two_dividing(inner, places / groups),
+                         .chunk = d->shape.n / group,
+                         .chunks = group,
+                         .chunk_groups = group,
+                         .passes = 1,
+                         .head_groups = 1};
+    bool counted = inner / s->inner_groups * divide_up(outer, groups) <= BF_MAX_PERIOD;
+    s->outer = counted || outer < groups ? outer : outer / groups * groups;
+    return d->shape.n % group == 0 && d->program.across > 1 && window_of(d, s->chunk) > 0 &&
+           4 * d->program.passes + d->program.levels * d->program.passes < BF_FIRST_LOAD &&
+           d->program.levels * d->program.passes <= BF_FIRST_STORE - BF_FIRST_FLOW;
+}
+
+/* Replaces what one PE a tile costs where sharing costs less; leaves the program of the choice. */
+static bool choose_group(struct division *d, int64_t inner, int64_t outer, struct spread *best,
+                         bool fits) {
+    int64_t least = fits ? reduction_cost(d, best) : 0, chosen = 1;
+    for (int64_t group = 2; group <= bf_machine_pes(&d->map->machine); group *= 2) {
+        struct spread s;
+        if (!compile(d, group) || !spread_across(d, inner, outer, group, &s))
+            continue;
+        int64_t cost = reduction_cost(d, &s);
+        if (least && cost >= least)
+            continue;
+        least = cost;
+        chosen = group;
+        *best = s;
+    }
+    return compile(d, chosen) && least > 0;
+}
+
 /* A plan of as many outer tiles from `first` on as come out even; returns how many, 0 if nothing
  * fits. */
 static int64_t divide_outer(struct division *d, int64_t inner, int64_t first, int64_t outer) {
     struct spread s;
-    if (!choose_spread(d, inner, outer, &s))
+    bool fits = choose_spread(d, inner, outer, &s) > 0;
+    if (reduces(&d->program))
+        fits = choose_group(d, inner, outer, &s, fits);
+    if (!fits)
         return 0;
     add_plan(d, first, (int64_t[]){s.chunks, s.passes, inner, s.outer},
              (int64_t[]){s.chunk_groups, s.head_groups, s.inner_groups, s.outer_groups}, s.chunk);
@@ -309,6 +405,8 @@ static bool divide(struct division *d) {
         outer = d->shape.samples * (d->shape.pitch / v);
     int64_t most = d->shape.by_sample ? samples_a_plan(d) : INT64_MAX;
     for (int64_t first = 0; first < outer;) {
+        if (d->program.across > 1 && !compile(d, 1))
+            return false;
         int64_t left = most == INT64_MAX ? outer - first : most - first % most;
         left = left < outer - first ? left : outer - first;
         int64_t done = divide_outer(d, inner, first, left);
@@ -323,7 +421,7 @@ static bool rows_divide(struct bf_map *map, struct bf_poly_kernel *kernel, struc
     struct division d = {.map = map, .kernel = kernel, .diags = diags};
     d.shape = bf_rows_shape(kernel, map->machine.lanes);
     bool ok =
-        bf_rows_compile(map, &d.shape, &d.program, diags) && operands_aligned(&d) && divide(&d);
+        bf_rows_compile(map, &d.shape, 1, &d.program, diags) && operands_aligned(&d) && divide(&d);
     bf_rows_program_free(&d.program);
     return ok;
 }
@@ -349,9 +447,14 @@ static bool rows_partition(struct bf_map *map, struct bf_plan *plan, struct bf_d
 
 static void add_regions(struct bf_map *map, struct bf_plan *plan, const struct division *d,
                         int64_t chunk) {
-    int64_t base = 0, full = region_words(&d->shape, chunk, map->machine.lanes);
-    bf_plan_add_region(map, plan, "keep", 0, d->program.keep, false);
-    bf_plan_add_region(map, plan, "temp", d->program.keep, d->program.temp_words, false);
+    int64_t base = 0, full = region_words(&d->shape, chunk, map->machine.lanes), first = 0;
+    bool across = d->program.across > 1; /* iterations overlap: nothing is theirs together */
+    int64_t own[] = {d->program.keep, d->program.temp_words, d->program.exchange_words};
+    static const char *const names[] = {"keep", "temp", "exchange"};
+    for (int i = 0; i < (across ? 3 : 2); i++) {
+        bf_plan_add_region(map, plan, names[i], across ? base : first, own[i], across);
+        *(across ? &base : &first) += own[i];
+    }
     bf_plan_add_region(map, plan, "const", base, d->program.words, true);
     base += d->program.words;
     for (int i = 0; i < (int)d->kernel->inputs.count; i++) {
@@ -360,23 +463,25 @@ static void add_regions(struct bf_map *map, struct bf_plan *plan, const struct d
             continue;
         int64_t words = class == BF_ROWS_FULL ? full : 1;
         bf_plan_add_region(map, plan, bf_arena_printf(&map->arena, "in%d", i), base, words, true);
+        if (i == d->program.in_place)
+            bf_plan_add_region(map, plan, "out0", base, words, true);
         base += words;
     }
-    for (int i = 0; i < (int)d->kernel->outputs.count; i++) {
+    for (int i = 0; i < (int)d->kernel->outputs.count && d->program.in_place < 0; i++) {
         int64_t words = bf_rows_is_row_output(&d->shape, i) ? 1 : full;
         bf_plan_add_region(map, plan, bf_arena_printf(&map->arena, "out%d", i), base, words, true);
         base += words;
     }
-    plan->context_base = d->program.keep + d->program.temp_words;
+    plan->context_base = first;
     plan->context_size = base;
 }
 
 static bool rows_stream(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
     struct division d = {.map = map, .kernel = plan->kernel, .diags = diags};
     d.shape = bf_rows_shape(plan->kernel, map->machine.lanes);
-    if (!bf_rows_compile(map, &d.shape, &d.program, diags))
-        return false;
     struct bf_rows_plan p = bf_rows_plan(&d.shape, plan, map->machine.lanes);
+    if (!bf_rows_compile(map, &d.shape, p.groups[0], &d.program, diags))
+        return false;
     add_regions(map, plan, &d, p.chunk);
     int64_t window = (map->machine.data_ram - plan->context_base) / plan->context_size;
     int64_t iterations = p.rounds[0] * p.rounds[1] * p.rounds[2] * p.rounds[3];

@@ -10,6 +10,11 @@
  * init runs with the first chunk of a pass, finish with the last. Where the axis is one chunk, all
  * passes are one iteration; else every pass reads its operands again. Accumulators live on across
  * blocks and iterations: these kernels are strict.
+ *
+ * Where reductions are and PEs to spare, the axis lies across a group of PEs, a share on each: then
+ * all passes are one iteration and not strict. Partial results are exchanged in pairs of words,
+ * first along the rows of the mesh, then along its columns, and added in the same order everywhere,
+ * so that all PEs of the group go on with the same bits (rows_sums.c, rows_chains.c).
  */
 #ifndef BF_PASSES_ARRAY_ROWS_H
 #define BF_PASSES_ARRAY_ROWS_H
@@ -68,6 +73,7 @@ enum bf_rows_place {
     BF_IN_TEMP_WORD, /* temporary data RAM word of the element */
     BF_IN_LANE,      /* constant in a weight lane */
     BF_IN_VECTOR,    /* VECTOR: the lane of the element; SCALAR: its lane */
+    BF_IN_EXCHANGE,  /* data RAM word sent to, or received from, the PEs that share the tile */
     BF_IN_NUMBER,    /* index: enum bf_b_const as B; 0 or 1 as C */
 };
 struct bf_rows_operand {
@@ -99,15 +105,24 @@ struct bf_rows_pass {
     int exponent;          /* words that the loop writes are scaled by 2^exponent */
     uint64_t outputs;      /* written by the loop */
     uint64_t row_outputs;  /* written by finish */
+    /* Across PEs: init is all that runs between an exchange and the loop, finish is empty. */
+    struct bf_rows_list send, relay; /* after the loop; between the exchanges of two levels */
+    int exchange[2];                 /* words of the exchange of each level */
+    int unit;                        /* words that one PE sends; a power of two */
+    int init_accs, relay_accs;       /* temporary accumulators of init and relay */
 };
 
 struct bf_rows_program {
-    struct bf_rows_pass pass[BF_ROWS_PASSES];
+    struct bf_rows_pass pass[BF_ROWS_PASSES + 1]; /* across PEs, one more init follows the last */
     int passes;
     uint16_t lane[BF_ROWS_LANES], word[BF_ROWS_WORDS]; /* constants, fp16 */
     int lanes, words;
-    int keep;       /* words that live on between passes */
-    int temp_words; /* for all elements of a body */
+    int keep;               /* words that live on between passes */
+    int temp_words;         /* for all elements of a body */
+    int across;             /* PEs that share a tile; 1: a tile lies on one PE */
+    int levels, members[2]; /* exchanges of a pass, PEs in each: along mesh rows, along columns */
+    int exchange_words;
+    int in_place; /* input whose words the output takes, -1: none */
 };
 
 /* An instruction of element u of a body. */
@@ -129,8 +144,9 @@ int bf_rows_slots(const struct bf_rows_ins *items, int count, int first, int las
 void bf_rows_choose_body(const struct bf_machine *machine, struct bf_rows_pass *pass,
                          int most_stages, int budget);
 
-/* Refuses with resource, need and limit what does not fit a body or the accumulators. */
-bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape,
+/* For tiles that `group` PEs share, if there are reductions. Refuses with resource, need and limit
+ * what does not fit a body or the accumulators; says nothing where `diags` is NULL. */
+bool bf_rows_compile(const struct bf_map *map, const struct bf_rows_shape *shape, int64_t group,
                      struct bf_rows_program *program, struct bf_diags *diags);
 void bf_rows_program_free(struct bf_rows_program *program);
 

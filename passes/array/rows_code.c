@@ -9,29 +9,14 @@
  */
 #include <stdlib.h>
 
+#include "passes/array/rows_code.h"
 #include "passes/array/rows_values.h"
 
-enum { ELEMENT = 0, FIXED = 1, CONTEXT = 2, LANES = 3 }; /* address classes */
-
-struct build {
-    struct bf_map *map;
-    struct bf_plan *plan;
-    struct bf_code code;
-    struct bf_rows_shape shape;
-    struct bf_rows_plan p;
-    struct bf_rows_program program;
-    struct bf_diags *diags;
-    uint64_t pes; /* that work */
-    int64_t period;
-    int next_cal, next_load, next_weight, next_store;
-    int loads; /* data LOADs an iteration */
-};
-
-static int64_t lanes_of(const struct build *b) {
+static int64_t lanes_of(const struct bf_rows_build *b) {
     return b->map->machine.lanes;
 }
 
-static int64_t region(const struct build *b, const char *name, int index) {
+static int64_t region(const struct bf_rows_build *b, const char *name, int index) {
     char text[16];
     snprintf(text, sizeof text, index < 0 ? "%s" : "%s%d", name, index);
     return bf_plan_region(b->plan, text)->base;
@@ -51,8 +36,9 @@ struct address {
     unsigned class;
 };
 
-static struct address ram_address(const struct build *b, struct bf_rows_operand o,
+static struct address ram_address(const struct bf_rows_build *b, struct bf_rows_operand o,
                                   const struct position *at) {
+    unsigned own = b->program.across > 1 ? CONTEXT : FIXED; /* of what CAL keeps for itself */
     switch (o.place) {
     case BF_IN_INPUT:
         if (bf_rows_class(&b->shape, o.index) == BF_ROWS_FULL)
@@ -65,9 +51,11 @@ static struct address ram_address(const struct build *b, struct bf_rows_operand 
     case BF_IN_CONSTANT:
         return (struct address){region(b, "const", -1) + o.index, CONTEXT};
     case BF_IN_KEEP:
-        return (struct address){region(b, "keep", -1) + o.index, FIXED};
+        return (struct address){region(b, "keep", -1) + o.index, own};
+    case BF_IN_EXCHANGE:
+        return (struct address){region(b, "exchange", -1) + o.index, CONTEXT};
     default:
-        return (struct address){region(b, "temp", -1) + o.index * at->unroll + at->u, FIXED};
+        return (struct address){region(b, "temp", -1) + o.index * at->unroll + at->u, own};
     }
 }
 
@@ -87,20 +75,20 @@ static unsigned acc_number(struct bf_rows_operand o, const struct position *at, 
 }
 
 /* Weight word of a vector that an input supplies. */
-static int64_t vector_word(const struct build *b, int number) {
+static int64_t vector_word(const struct bf_rows_build *b, int number) {
     int64_t params = (int64_t)b->plan->kernel->params.count;
     return b->p.lane_words + b->p.param_words + (number - params) * b->p.vector_words;
 }
 
 /* Lane of its first element. */
-static int64_t vector_lane(const struct build *b, int number) {
+static int64_t vector_lane(const struct bf_rows_build *b, int number) {
     int64_t v = lanes_of(b);
     if (number >= (int)b->plan->kernel->params.count)
         return vector_word(b, number) * v;
     return b->p.lane_words * v + (b->p.interleave > 1 ? number : number * b->p.vector_words * v);
 }
 
-static void set_b(const struct build *b, struct bf_cal *cal, struct bf_rows_operand o,
+static void set_b(const struct bf_rows_build *b, struct bf_cal *cal, struct bf_rows_operand o,
                   const struct position *at) {
     if (o.place == BF_IN_NUMBER) {
         cal->b_kind = BF_B_CONST;
@@ -123,7 +111,7 @@ static void set_b(const struct build *b, struct bf_cal *cal, struct bf_rows_oper
     }
 }
 
-static struct bf_cal encode(const struct build *b, const struct bf_rows_ins *ins,
+static struct bf_cal encode(const struct bf_rows_build *b, const struct bf_rows_ins *ins,
                             const struct position *at, bool row_level) {
     struct bf_cal cal = {.op = (uint8_t)ins->op,
                          .negate_product = ins->negate_product,
@@ -171,11 +159,11 @@ static struct bf_cal encode(const struct build *b, const struct bf_rows_ins *ins
 
 /* Whether some PEs are absent in the last round of outer tiles: then phases are iterations, and
  * tell nothing else apart. */
-static bool is_uneven(const struct build *b) {
+bool bf_rows_is_uneven(const struct bf_rows_build *b) {
     return b->p.rounds[3] > 1 && b->p.count[3] % b->p.groups[3] != 0;
 }
 
-static uint8_t last_iteration(const struct build *b, unsigned pe) {
+uint8_t bf_rows_last_iteration(const struct bf_rows_build *b, unsigned pe) {
     int64_t group = pe / (b->p.groups[0] * b->p.groups[1] * b->p.groups[2]);
     int64_t rounds = (b->p.count[3] - group + b->p.groups[3] - 1) / b->p.groups[3];
     return (uint8_t)(rounds * b->p.rounds[2] - 1);
@@ -183,22 +171,19 @@ static uint8_t last_iteration(const struct build *b, unsigned pe) {
 
 /* ---- CAL blocks ---- */
 
-struct phases {
-    int64_t first, last;
-};
-
 /* Phases of a pass: those of its chunks. */
-static struct phases phases_of(const struct build *b, int pass) {
+static struct bf_rows_phases phases_of(const struct bf_rows_build *b, int pass) {
     int64_t chunks = b->p.rounds[0];
-    if (b->period == 1 || is_uneven(b))
-        return (struct phases){0, b->period - 1};
-    return (struct phases){pass * chunks, (pass + 1) * chunks - 1};
+    if (b->period == 1 || bf_rows_is_uneven(b))
+        return (struct bf_rows_phases){0, b->period - 1};
+    return (struct bf_rows_phases){pass * chunks, (pass + 1) * chunks - 1};
 }
 
 /* The first and the last chunk of a pass; the same where there is one. */
-static void ends_of(const struct build *b, int pass, struct phases *first, struct phases *last) {
+static void ends_of(const struct bf_rows_build *b, int pass, struct bf_rows_phases *first,
+                    struct bf_rows_phases *last) {
     *first = *last = phases_of(b, pass);
-    if (is_uneven(b))
+    if (bf_rows_is_uneven(b))
         return;
     first->last = first->first;
     last->first = last->last;
@@ -206,12 +191,12 @@ static void ends_of(const struct build *b, int pass, struct phases *first, struc
 
 /* The chunks of a pass: all, or all but a shorter last one, or that one. */
 struct part {
-    struct phases phases;
+    struct bf_rows_phases phases;
     int64_t elements;
 };
 
-static int parts_of(const struct build *b, int pass, struct part parts[2]) {
-    struct phases all = phases_of(b, pass);
+static int parts_of(const struct bf_rows_build *b, int pass, struct part parts[2]) {
+    struct bf_rows_phases all = phases_of(b, pass);
     parts[0] = (struct part){all, b->p.chunk};
     if (b->p.last == b->p.chunk)
         return 1;
@@ -221,7 +206,7 @@ static int parts_of(const struct build *b, int pass, struct part parts[2]) {
 }
 
 /* Data LOADs exist once for each pass if its chunks differ, else in all iterations. */
-static int load_parts(const struct build *b, struct part parts[2 * BF_ROWS_PASSES]) {
+static int load_parts(const struct bf_rows_build *b, struct part parts[2 * BF_ROWS_PASSES]) {
     int count = 0;
     if (b->p.last == b->p.chunk) {
         parts[0] = (struct part){{0, b->period - 1}, b->p.chunk};
@@ -232,9 +217,9 @@ static int load_parts(const struct build *b, struct part parts[2 * BF_ROWS_PASSE
     return count;
 }
 
-static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *body, int length,
-                                       int64_t trips, int unroll, struct phases phases,
-                                       struct bf_descriptor *d) {
+static struct bf_descriptor *cal_block(struct bf_rows_build *b, const struct bf_cal *body,
+                                       int length, int64_t trips, int unroll,
+                                       struct bf_rows_phases phases, struct bf_descriptor *d) {
     *d = bf_descriptor_new(BF_UNIT_CAL);
     d->first = (uint8_t)phases.first;
     d->last = (uint8_t)phases.last;
@@ -252,20 +237,24 @@ static struct bf_descriptor *cal_block(struct build *b, const struct bf_cal *bod
 }
 
 /* A block for the PEs that work; where these differ in how long, in its phases too. */
-static void emit(struct build *b, struct bf_descriptor *d, const char *name) {
+void bf_rows_emit(struct bf_rows_build *b, struct bf_descriptor *d, const char *name) {
+    if (b->chain) {
+        bf_rows_chain_add(b, d, name);
+        return;
+    }
     unsigned pes = b->next_cal < BF_FIRST_LOAD ? bf_machine_pes(&b->map->machine) : 0;
     for (unsigned pe = 0; pe < pes; pe++) {
         if (!(b->pes >> pe & 1))
             continue;
-        if (is_uneven(b))
-            d->last = last_iteration(b, pe);
+        if (bf_rows_is_uneven(b))
+            d->last = bf_rows_last_iteration(b, pe);
         bf_code_block(&b->code, UINT64_C(1) << pe, (unsigned)b->next_cal, name, d);
     }
     b->next_cal++;
 }
 
 /* The first loop block of a pass runs its first statement. */
-static void note(struct build *b, int pass) {
+static void note(struct bf_rows_build *b, int pass) {
     const struct bf_poly_kernel *kernel = b->plan->kernel;
     for (int s = 0; s < (int)kernel->stmts.count; s++) {
         bool writes = kernel->stmts.data[s].kind == BF_STMT_POINT;
@@ -275,13 +264,14 @@ static void note(struct build *b, int pass) {
         if (!here)
             continue;
         *bf_push(&b->plan->notes) = (struct bf_block_note){
-            b->next_cal, s, 0, kernel->inputs.count ? "in0" : "const", writes ? "out0" : "keep"};
+            b->next_cal + (b->chain ? b->chain->count : 0), s, 0,
+            kernel->inputs.count ? "in0" : "const", writes ? "out0" : "keep"};
         return;
     }
 }
 
 /* Waits for the operands: an instruction whose result nothing reads. */
-static void start_block(struct build *b) {
+static void start_block(struct bf_rows_build *b) {
     struct bf_cal cal = {.op = BF_CAL_FMA,
                          .dst = BF_DST_ACC,
                          .acc = (uint8_t)(b->map->machine.accumulators - 1),
@@ -291,26 +281,31 @@ static void start_block(struct build *b) {
                          .c_class = BF_CLASS_SPECIAL,
                          .c = BF_C_ZERO << 8};
     struct bf_descriptor d;
-    cal_block(b, &cal, 1, 1, 1, (struct phases){0, b->period - 1}, &d);
+    cal_block(b, &cal, 1, 1, 1, (struct bf_rows_phases){0, b->period - 1}, &d);
     d.need = (uint16_t)b->loads;
-    emit(b, &d, "start");
+    bf_rows_emit(b, &d, "start");
 }
 
 /* Code that runs once: in blocks of up to BF_MAX_BODY words. The last gives `targets` tokens. */
-static void row_blocks(struct build *b, const struct bf_rows_pass *pass,
-                       const struct bf_rows_list *list, struct phases phases, const char *name,
-                       const uint8_t targets[BF_TARGETS]) {
+void bf_rows_row_blocks(struct bf_rows_build *b, const struct bf_rows_pass *pass,
+                        const struct bf_rows_list *list, struct bf_rows_phases phases,
+                        const char *name, const uint8_t targets[BF_TARGETS]) {
     struct position at = {pass, 0, 1, 0};
     for (size_t begin = 0; begin < list->count; begin += BF_MAX_BODY) {
+        struct bf_rows_slot slots[BF_MAX_BODY];
         struct bf_cal body[BF_MAX_BODY];
         size_t length = list->count - begin < BF_MAX_BODY ? list->count - begin : BF_MAX_BODY;
         struct bf_descriptor d;
         for (size_t i = 0; i < length; i++)
-            body[i] = encode(b, &list->data[begin + i], &at, true);
+            slots[i] = (struct bf_rows_slot){&list->data[begin + i], 0};
+        if (b->chain)
+            bf_rows_order(&b->map->machine, pass, slots, (int)length);
+        for (size_t i = 0; i < length; i++)
+            body[i] = encode(b, slots[i].ins, &at, true);
         cal_block(b, body, (int)length, 1, 1, phases, &d);
         if (begin + length == list->count)
             memcpy(d.target, targets, sizeof d.target);
-        emit(b, &d, name);
+        bf_rows_emit(b, &d, name);
     }
 }
 
@@ -321,10 +316,10 @@ struct loop {
     int unroll, first, last;
     bool skewed;
     int64_t offset, trips;
-    struct phases phases;
+    struct bf_rows_phases phases;
 };
 
-static void loop_block(struct build *b, const struct loop *loop,
+static void loop_block(struct bf_rows_build *b, const struct loop *loop,
                        const uint8_t targets[BF_TARGETS]) {
     const struct bf_rows_list *list = &loop->pass->loop;
     struct bf_rows_slot slots[BF_MAX_BODY];
@@ -341,20 +336,15 @@ static void loop_block(struct build *b, const struct loop *loop,
     cal_block(b, body, length, loop->trips, loop->unroll, loop->phases, &d);
     d.cal.exponent = (int8_t)loop->pass->exponent;
     memcpy(d.target, targets, sizeof d.target);
-    emit(b, &d, "elements");
+    bf_rows_emit(b, &d, "elements");
 }
 
 static const uint8_t no_targets[BF_TARGETS] = {BF_NO_BLOCK, BF_NO_BLOCK, BF_NO_BLOCK};
 
-/* Which STOREs wait for the loops of a pass's parts, and for its finish. */
-struct stores {
-    uint8_t part[2][BF_TARGETS], finish[BF_TARGETS];
-};
-
 /* The loop over one part: with stages a block for each trip that fills or drains them; in the end
  * the elements that fill no group. Blocks are few: a shorter last chunk goes without stages. */
-static void part_blocks(struct build *b, const struct bf_rows_pass *pass, const struct part *part,
-                        bool staged, const uint8_t stores[BF_TARGETS]) {
+static void part_blocks(struct bf_rows_build *b, const struct bf_rows_pass *pass,
+                        const struct part *part, bool staged, const uint8_t stores[BF_TARGETS]) {
     int unroll = pass->unroll, stages = pass->stages;
     int64_t groups = part->elements / unroll, rest = part->elements % unroll;
     const uint8_t *after_groups = rest ? no_targets : stores;
@@ -378,23 +368,28 @@ static void part_blocks(struct build *b, const struct bf_rows_pass *pass, const 
         loop_block(b, &loop, stores);
 }
 
-static void pass_blocks(struct build *b, int p, const struct stores *stores) {
+void bf_rows_loop_blocks(struct bf_rows_build *b, int p, const struct bf_rows_stores *stores) {
     const struct bf_rows_pass *pass = &b->program.pass[p];
-    struct phases first, last;
     struct part parts[2];
-    ends_of(b, p, &first, &last);
     int count = parts_of(b, p, parts);
-    row_blocks(b, pass, &pass->init, first, "init", no_targets);
     note(b, p);
     for (int i = 0; i < count && pass->loop.count; i++)
         part_blocks(b, pass, &parts[i], i == 0, stores->part[i]);
-    row_blocks(b, pass, &pass->finish, last, "finish", stores->finish);
+}
+
+static void pass_blocks(struct bf_rows_build *b, int p, const struct bf_rows_stores *stores) {
+    const struct bf_rows_pass *pass = &b->program.pass[p];
+    struct bf_rows_phases first, last;
+    ends_of(b, p, &first, &last);
+    bf_rows_row_blocks(b, pass, &pass->init, first, "init", no_targets);
+    bf_rows_loop_blocks(b, p, stores);
+    bf_rows_row_blocks(b, pass, &pass->finish, last, "finish", stores->finish);
 }
 
 /* ---- LOAD and STORE ---- */
 
 /* The launch's levels: axes with more than one round, in order. */
-static int levels_of(const struct build *b, int axes[BF_ROWS_AXES]) {
+static int levels_of(const struct bf_rows_build *b, int axes[BF_ROWS_AXES]) {
     int levels = 0;
     for (int a = 0; a < BF_ROWS_AXES; a++)
         if (b->p.rounds[a] > 1)
@@ -402,7 +397,7 @@ static int levels_of(const struct build *b, int axes[BF_ROWS_AXES]) {
     return levels;
 }
 
-static void iteration_deltas(const struct build *b, const struct bf_rows_access *access,
+static void iteration_deltas(const struct bf_rows_build *b, const struct bf_rows_access *access,
                              int32_t deltas[BF_LEVELS]) {
     int axes[BF_ROWS_AXES], levels = levels_of(b, axes);
     int64_t travel = 0;
@@ -414,7 +409,8 @@ static void iteration_deltas(const struct build *b, const struct bf_rows_access 
 }
 
 /* How far PE `pe`'s first tile is. */
-static int64_t pe_offset(const struct build *b, const struct bf_rows_access *access, unsigned pe) {
+static int64_t pe_offset(const struct bf_rows_build *b, const struct bf_rows_access *access,
+                         unsigned pe) {
     int64_t offset = 0, rest = pe;
     for (int a = 0; a < BF_ROWS_AXES; a++) {
         offset += rest % b->p.groups[a] * access->stride[a];
@@ -423,31 +419,34 @@ static int64_t pe_offset(const struct build *b, const struct bf_rows_access *acc
     return offset;
 }
 
-static bool works(const struct build *b, unsigned pe) {
+bool bf_rows_works(const struct bf_rows_build *b, unsigned pe) {
     int64_t group = pe / (b->p.groups[0] * b->p.groups[1] * b->p.groups[2]);
     return group < b->p.groups[3] && group < b->p.count[3];
 }
 
-/* A LOAD or STORE for all PEs: `d` has everything but the tile's address. */
-static void memory_block(struct build *b, unsigned id, const char *name,
+/* A LOAD or STORE for all PEs: `d` has everything but the tile's address. What all PEs of a group
+ * hold the first one stores. */
+static void memory_block(struct bf_rows_build *b, unsigned id, const char *name,
                          const struct bf_rows_access *access, int base, int64_t offset,
                          struct bf_descriptor *d) {
+    bool first_only = b->program.across > 1 && base >= BF_ROWS_BASE_OUT &&
+                      bf_rows_is_row_output(&b->shape, base - BF_ROWS_BASE_OUT);
     d->mem.base = (uint8_t)base;
     d->mem.row = access->row;
     iteration_deltas(b, access, d->mem.iteration_delta);
     for (unsigned pe = 0; pe < bf_machine_pes(&b->map->machine); pe++) {
-        if (!works(b, pe))
+        if (!bf_rows_works(b, pe) || (first_only && pe % b->p.groups[0]))
             continue;
         d->mem.spm = (uint32_t)(pe_offset(b, access, pe) + offset);
-        if (is_uneven(b))
-            d->last = last_iteration(b, pe);
+        if (bf_rows_is_uneven(b))
+            d->last = bf_rows_last_iteration(b, pe);
         bf_code_block(&b->code, UINT64_C(1) << pe, id, name, d);
     }
 }
 
 /* Loops over `words` elements along the axis: with lanes along columns, rows of tiles. */
-static void element_loops(const struct build *b, const struct bf_operand *operand, int64_t words,
-                          struct bf_descriptor *d) {
+static void element_loops(const struct bf_rows_build *b, const struct bf_operand *operand,
+                          int64_t words, struct bf_descriptor *d) {
     int64_t v = lanes_of(b), width = b->map->places[operand->buffer->index].width;
     int64_t ram[3] = {1, v, 0}, spm[3] = {b->shape.step, width, 0}, delta[3];
     bool tiles = b->shape.columns && words > v;
@@ -461,7 +460,7 @@ static void element_loops(const struct build *b, const struct bf_operand *operan
         d->mem.spm_delta[l] = (int32_t)delta[l];
 }
 
-static void load_data(struct build *b, int input) {
+static void load_data(struct bf_rows_build *b, int input) {
     struct bf_rows_access access = bf_rows_input_access(b->map, &b->shape, &b->p, input);
     bool full = bf_rows_class(&b->shape, input) == BF_ROWS_FULL;
     struct part parts[2 * BF_ROWS_PASSES] = {{{0, b->period - 1}, 1}};
@@ -481,7 +480,7 @@ static void load_data(struct build *b, int input) {
 }
 
 /* Elements of a vector along the axis as lanes of weight words. */
-static void load_vector(struct build *b, int input) {
+static void load_vector(struct bf_rows_build *b, int input) {
     struct bf_rows_access access = bf_rows_input_access(b->map, &b->shape, &b->p, input);
     int64_t v = lanes_of(b);
     int64_t width = b->map->places[b->plan->inputs.data[input].buffer->index].width;
@@ -505,7 +504,7 @@ static void load_vector(struct build *b, int input) {
 
 /* Constants and parameters: the first words of a set into the weight RAM, the rest into the
  * context. */
-static void load_recipe(struct build *b) {
+static void load_recipe(struct bf_rows_build *b) {
     int64_t constants = bf_plan_int(b->plan, "words");
     int64_t weights = b->p.set_words - constants;
     struct bf_rows_access access = {.row = true};
@@ -533,7 +532,7 @@ static void load_recipe(struct build *b) {
     }
 }
 
-static void load_blocks(struct build *b) {
+static void load_blocks(struct bf_rows_build *b) {
     load_recipe(b);
     for (int i = 0; i < (int)b->plan->kernel->inputs.count; i++) {
         enum bf_rows_class class = bf_rows_class(&b->shape, i);
@@ -544,8 +543,9 @@ static void load_blocks(struct build *b) {
     }
 }
 
-static void store_words(struct build *b, int output, int64_t from, int64_t words, int64_t offset,
-                        struct phases phases, uint8_t targets[BF_TARGETS], int *count) {
+static void store_words(struct bf_rows_build *b, int output, int64_t from, int64_t words,
+                        int64_t offset, struct bf_rows_phases phases, uint8_t targets[BF_TARGETS],
+                        int *count) {
     struct bf_rows_access access = bf_rows_output_access(b->map, &b->shape, &b->p, output);
     struct bf_descriptor d = bf_descriptor_new(BF_UNIT_STORE);
     d.first = (uint8_t)phases.first;
@@ -561,11 +561,11 @@ static void store_words(struct build *b, int output, int64_t from, int64_t words
                  &d);
 }
 
-static void store_blocks(struct build *b, int p, struct stores *stores) {
-    struct phases first, last;
+void bf_rows_store_blocks(struct bf_rows_build *b, int p, struct bf_rows_stores *stores) {
+    struct bf_rows_phases first, last;
     struct part parts[2];
-    ends_of(b, p, &first, &last);
     int64_t v = lanes_of(b);
+    ends_of(b, p, &first, &last);
     int parts_count = parts_of(b, p, parts), count[2] = {0, 0}, row_count = 0;
     memset(stores, BF_NO_BLOCK, sizeof *stores);
     for (int o = 0; o < (int)b->plan->kernel->outputs.count; o++) {
@@ -584,12 +584,12 @@ static void store_blocks(struct build *b, int p, struct stores *stores) {
 
 /* ---- the launch ---- */
 
-static struct bf_launch launch_of(const struct build *b) {
+static struct bf_launch launch_of(const struct bf_rows_build *b) {
     int axes[BF_ROWS_AXES], levels = levels_of(b, axes);
     bool vary = bf_rows_weights_vary(&b->shape, &b->p);
     struct bf_launch launch = {
         .window = (uint8_t)b->plan->window,
-        .strict = true,
+        .strict = b->program.across == 1,
         .one_weight_set = !vary && bf_one_weight_set(&b->map->machine),
         .context_base = (uint16_t)b->plan->context_base,
         .context_size = (uint16_t)b->plan->context_size,
@@ -611,8 +611,8 @@ static struct bf_launch launch_of(const struct build *b) {
 }
 
 /* Phases tell the chunks and passes of a tile apart; independent chunks need none. */
-static int64_t period_of(const struct build *b) {
-    if (is_uneven(b))
+static int64_t period_of(const struct bf_rows_build *b) {
+    if (bf_rows_is_uneven(b))
         return b->p.rounds[2] * b->p.rounds[3];
     bool phased = b->program.passes > 1 || b->p.last != b->p.chunk;
     for (int p = 0; p < b->program.passes; p++)
@@ -620,14 +620,14 @@ static int64_t period_of(const struct build *b) {
     return phased ? b->p.rounds[0] * b->p.rounds[1] : 1;
 }
 
-static bool too_many(const struct build *b) {
-    static const char *const what[] = {"CAL blocks", "LOAD blocks", "STORE blocks"};
+static bool too_many(const struct bf_rows_build *b) {
+    static const char *const what[] = {"CAL blocks", "LOAD blocks", "FLOW blocks", "STORE blocks"};
     int need[] = {b->next_cal - BF_FIRST_CAL,
                   b->next_load - BF_FIRST_LOAD + BF_FIRST_FLOW - b->next_weight,
-                  b->next_store - BF_FIRST_STORE};
+                  b->next_flow - BF_FIRST_FLOW, b->next_store - BF_FIRST_STORE};
     int limit[] = {BF_FIRST_LOAD - BF_FIRST_CAL, BF_FIRST_FLOW - BF_FIRST_LOAD,
-                   BF_BLOCKS - BF_FIRST_STORE};
-    for (int i = 0; i < 3; i++)
+                   BF_FIRST_STORE - BF_FIRST_FLOW, BF_BLOCKS - BF_FIRST_STORE};
+    for (int i = 0; i < 4; i++)
         if (need[i] > limit[i]) {
             bf_diag_error(b->diags, b->plan->kernel->loc,
                           "cannot map %s on '%s': it needs %d %s, a PE has %d",
@@ -638,32 +638,36 @@ static bool too_many(const struct build *b) {
 }
 
 bool bf_rows_schedule(struct bf_map *map, struct bf_plan *plan, struct bf_diags *diags) {
-    struct build b = {.map = map, .plan = plan, .diags = diags};
+    struct bf_rows_build b = {.map = map, .plan = plan, .diags = diags};
     b.shape = bf_rows_shape(plan->kernel, map->machine.lanes);
-    if (!bf_rows_compile(map, &b.shape, &b.program, diags))
-        return false;
     b.p = bf_rows_plan(&b.shape, plan, map->machine.lanes);
+    if (!bf_rows_compile(map, &b.shape, b.p.groups[0], &b.program, diags))
+        return false;
     b.period = period_of(&b);
     b.next_load = BF_FIRST_LOAD;
     b.next_weight = BF_FIRST_FLOW;
     b.next_store = BF_FIRST_STORE;
+    b.next_flow = BF_FIRST_FLOW;
     for (unsigned pe = 0; pe < bf_machine_pes(&map->machine); pe++)
-        if (works(&b, pe))
+        if (bf_rows_works(&b, pe))
             b.pes |= UINT64_C(1) << pe;
     bf_code_begin(&b.code, map, plan);
     load_blocks(&b);
-    start_block(&b);
-    for (int p = 0; p < b.program.passes; p++) {
-        struct stores stores;
-        store_blocks(&b, p, &stores);
+    if (b.program.across > 1)
+        bf_rows_chains(&b);
+    else
+        start_block(&b);
+    for (int p = 0; p < b.program.passes && b.program.across == 1; p++) {
+        struct bf_rows_stores stores;
+        bf_rows_store_blocks(&b, p, &stores);
         pass_blocks(&b, p, &stores);
     }
     bool ok = !too_many(&b);
+    struct bf_launch launch = launch_of(&b);
     bf_rows_program_free(&b.program);
     if (!ok) {
         bf_code_abandon(&b.code);
         return false;
     }
-    struct bf_launch launch = launch_of(&b);
     return bf_code_finish(&b.code, &launch, diags);
 }

@@ -85,6 +85,10 @@ value bf_rows_load_pair(struct bf_rows_gen *g, int pair, struct bf_rows_operand 
 }
 
 static value row_value(struct bf_rows_gen *g, int step) {
+    if (g->row_level && g->live[step].at.place != BF_IN_NONE) {
+        bf_rows_hold(g, g->live[step]);
+        return g->live[step];
+    }
     if (g->row_level)
         return bf_rows_load_pair(g, bf_rows_pair(g, step), bf_rows_new_temp(g, false).at);
     if (g->row_acc[step] < 0)

@@ -23,7 +23,9 @@ struct bf_rows_gen {
     int factor[BF_ROWS_STEPS];  /* keep words: hi, lo, exponent, -1 */
     int part[BF_ROWS_STEPS];    /* number of the reduction in its pass */
     int ready[BF_ROWS_STEPS];   /* pass at whose end the step is known */
-    int scale[BF_ROWS_STEPS];   /* partial results are the step's times 2^-scale */
+    int loop_acc[BF_ROWS_PASSES + 1][BF_ROWS_STEPS]; /* row_acc of every pass */
+    value live[BF_ROWS_STEPS]; /* where code between passes has the scalar already; else a number */
+    int scale[BF_ROWS_STEPS];  /* partial results are the step's times 2^-scale */
 };
 
 static inline value at(enum bf_rows_place place, int index) {
@@ -37,6 +39,23 @@ static inline bool is_number(value v) {
 static inline value nothing(void) {
     return bf_rows_number(0);
 }
+
+/* ---- rows_compile.c ---- */
+
+void bf_rows_begin(struct bf_rows_gen *g, int pass, struct bf_rows_list *list, bool row_level);
+/* Makes the last instruction write `to` instead of a temporary; adds one if it can't. */
+void bf_rows_send(struct bf_rows_gen *g, value v, enum bf_rows_place place, int index);
+/* The raw halves of an accumulator into two words. */
+void bf_rows_store_pair(struct bf_rows_gen *g, value v, enum bf_rows_place place, int index);
+/* The pieces and the exponent of an accumulator, which it releases, into three words. */
+void bf_rows_store_factor(struct bf_rows_gen *g, value v, int index);
+/* What a partial result of a step begins with, to accumulator `index` of a kind. */
+void bf_rows_start_part(struct bf_rows_gen *g, int step, enum bf_rows_place place, int index);
+
+/* ---- rows_sums.c ---- */
+
+/* The code between the passes of a program across PEs; its loops are there. */
+void bf_rows_generate_sums(struct bf_rows_gen *g);
 
 /* ---- rows_value.c ---- */
 

@@ -10,8 +10,8 @@
  */
 #include "passes/array/rows.h"
 
-/* Resources of an instruction: what it reads as A, B, C, and writes. */
-enum { READ_A, READ_B, READ_C, WRITE_ACC, WRITE_WORD, RESOURCES };
+/* Resources of an instruction: what it reads as A, B, C, writes, and keeps the other half of. */
+enum { READ_A, READ_B, READ_C, WRITE_ACC, WRITE_WORD, READ_HALF, RESOURCES };
 
 struct graph {
     const struct bf_machine *machine;
@@ -32,11 +32,14 @@ static int resource(const struct bf_rows_pass *pass, struct bf_rows_operand o, i
     case BF_IN_TEMP_ACC:
     case BF_IN_TEMP_WORD:
     case BF_IN_OUTPUT:
+    case BF_IN_ROW_ACC:
+    case BF_IN_KEEP:
+    case BF_IN_EXCHANGE:
         break;
     default:
         return -1;
     }
-    return (int)o.place * 1024 + o.index * 32 + u;
+    return (int)o.place * 65536 + o.index * 32 + u;
 }
 
 static int most(int a, int b) {
@@ -45,7 +48,7 @@ static int most(int a, int b) {
 
 static bool reads(const int *resources, int resource_id) {
     return resources[READ_A] == resource_id || resources[READ_B] == resource_id ||
-           resources[READ_C] == resource_id;
+           resources[READ_C] == resource_id || resources[READ_HALF] == resource_id;
 }
 
 /* Cycles that instruction j must come after instruction i, if it is later. */
@@ -69,7 +72,10 @@ static void build(struct graph *g, const struct bf_rows_pass *pass,
     int fma = (int)g->machine->fma_latency;
     for (int i = 0; i < g->count; i++) {
         const struct bf_rows_ins *ins = slots[i].ins;
-        const struct bf_rows_operand operands[] = {ins->a, ins->b, ins->c, ins->acc, ins->word};
+        bool half = ins->op == BF_CAL_LDLO || ins->op == BF_CAL_LDHI;
+        const struct bf_rows_operand operands[] = {
+            ins->a,   ins->b,    ins->c,
+            ins->acc, ins->word, half ? ins->acc : (struct bf_rows_operand){0}};
         for (int k = 0; k < RESOURCES; k++)
             g->resource[i][k] = resource(pass, operands[k], slots[i].u);
         g->special[i] = bf_cal_special(ins->op);

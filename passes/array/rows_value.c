@@ -273,7 +273,7 @@ value bf_rows_product(struct bf_rows_gen *g, value a, value b, value c, int boun
     if (is_number(b))
         return times_number(g, bf_rows_as_addend(g, a, false), b.number, c);
     value r;
-    if (b.at.place == BF_IN_ROW_ACC)
+    if (b.at.place == BF_IN_ROW_ACC && !g->row_level)
         r = bf_rows_times_row(g, a, step_of(g, b), b.negative);
     else if (g->row_level)
         r = row_product(g, a, b);

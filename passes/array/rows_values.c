@@ -177,7 +177,13 @@ static void evaluate_rows(struct oracle *o) {
     o->known_across = across;
 }
 
-/* ---- the machine: one lane of one PE ---- */
+/* ---- the machine: one lane of every PE ---- */
+
+struct pe {
+    bf_half *ram, *weights; /* one lane; whole words */
+    float accs[16];
+    int64_t moved[BF_BLOCKS]; /* iteration registers */
+};
 
 struct machine {
     struct bf_map *map;
@@ -187,10 +193,11 @@ struct machine {
     struct bf_diags *diags;
     struct oracle oracle;
     const uint16_t *recipe; /* words of the plan's weight area */
-    bf_half *ram, *weights; /* one lane; whole words */
-    float accs[16];
+    struct pe *pes;
     uint32_t *stored; /* by scratchpad word: how often */
-    unsigned pe, lane;
+    unsigned lane, pe;
+    bf_half *ram, *weights; /* of the PE now */
+    float *accs;
     struct bf_rows_plan p;
     int64_t chunk, head;    /* numbers of the iteration's chunk and head */
     int64_t sample, across; /* of the lane in the iteration's tile: its row, or its column */
@@ -503,53 +510,125 @@ static int64_t step_of(const struct bf_launch *launch, const struct bf_descripto
     return d->mem.iteration_delta[2];
 }
 
-/* Blocks of a unit in iteration i, in the order of their numbers; their registers step on. */
-static bool run_unit(struct machine *m, enum bf_unit unit, int64_t i, int64_t moved[BF_BLOCKS],
-                     bool computed) {
-    int64_t phase = i % m->launch->period;
-    bool ok = true;
-    for (unsigned id = 0; id < BF_BLOCKS && ok; id++)
-        for (size_t n = 0; n < m->code->block_count && ok; n++) {
-            const struct bf_block *block = &m->code->blocks[n];
-            const struct bf_descriptor *d = &block->d;
-            if (block->id != id || !(block->pes >> m->pe & 1) || d->unit != unit)
-                continue;
-            /* weights that are loaded once stay */
-            bool once = d->mem.weights && m->launch->group_level == 3;
-            if (i > 0 && unit != BF_UNIT_CAL && !once)
-                moved[id] += step_of(m->launch, d, i);
-            if (phase < d->first || phase > d->last)
-                continue;
-            if (unit != BF_UNIT_CAL)
-                ok = run_memory(m, block, moved[id], computed);
-            else if (computed)
-                run_cal(m, block);
+/* Sends the words of a FLOW, in the lane that is computed. */
+static bool run_flow(struct machine *m, const struct bf_descriptor *d) {
+    uint32_t ram = m->map->machine.data_ram, context = m->launch->context_base;
+    uint32_t from = d->flow.source + (d->flow.source_relative ? context : 0);
+    uint32_t to = d->flow.destination + (d->flow.destination_relative ? context : 0);
+    uint32_t field = (1u << d->flow.width) - 1, self = m->pe >> d->flow.shift & field;
+    for (uint32_t k = 0; k < d->trips[1]; k++) {
+        uint32_t other = (d->flow.mode == BF_FLOW_XOR ? k ^ self : k) & field;
+        uint32_t receiver = (m->pe & ~(field << d->flow.shift)) | other << d->flow.shift;
+        if (receiver >= bf_machine_pes(&m->map->machine))
+            return false;
+        for (uint32_t word = 0; word < d->trips[0]; word++) {
+            uint32_t at = from + (uint32_t)(word * d->flow.source_delta[0]) +
+                          (other << d->flow.destination_shift);
+            uint32_t there =
+                to + (uint32_t)(word * d->flow.destination_delta[0]) + (self << d->flow.self_shift);
+            m->pes[receiver].ram[there % ram] = m->ram[at % ram];
         }
+    }
+    return true;
+}
+
+/* The FLOWs that a CAL block wakes, once all PEs have run it: they write what waits for them. */
+static bool run_flows_after(struct machine *m, const struct bf_block *cal) {
+    bool ok = true;
+    for (size_t n = 0; n < m->code->block_count && ok; n++) {
+        const struct bf_block *block = &m->code->blocks[n];
+        bool woken = false;
+        for (int t = 0; t < BF_TARGETS; t++)
+            woken |= cal->d.target[t] == block->id;
+        if (woken && block->d.unit == BF_UNIT_FLOW && (block->pes >> m->pe & 1))
+            ok = run_flow(m, &block->d);
+    }
+    return ok || bf_diag_error(m->diags, m->plan->kernel->loc,
+                               "map: plan %s: block %u (%s) sends words out of the mesh",
+                               m->plan->name, cal->id, cal->name);
+}
+
+/* Block `block` of PE m->pe in iteration i. */
+static bool run_one(struct machine *m, const struct bf_block *block, int64_t i, bool computed) {
+    const struct bf_descriptor *d = &block->d;
+    int64_t phase = i % m->launch->period, *moved = &m->pes[m->pe].moved[block->id];
+    /* weights that are loaded once stay */
+    bool once = d->mem.weights && m->launch->group_level == 3;
+    if (i > 0 && d->unit != BF_UNIT_CAL && !once)
+        *moved += step_of(m->launch, d, i);
+    if (phase < d->first || phase > d->last)
+        return true;
+    if (d->unit != BF_UNIT_CAL)
+        return run_memory(m, block, *moved, computed);
+    if (computed)
+        run_cal(m, block);
+    return !computed || run_flows_after(m, block);
+}
+
+static void enter(struct machine *m, unsigned pe) {
+    m->pe = pe;
+    m->ram = m->pes[pe].ram;
+    m->weights = m->pes[pe].weights;
+    m->accs = m->pes[pe].accs;
+}
+
+/* Blocks of a unit in iteration i, in the order of their numbers, on all PEs; their registers step
+ * on. */
+static bool run_unit(struct machine *m, enum bf_unit unit, int64_t i, bool computed) {
+    bool ok = true;
+    for (unsigned id = 0; id < BF_BLOCKS && ok; id++) {
+        if (bf_block_unit(id) != unit)
+            continue;
+        for (unsigned pe = 0; pe < bf_machine_pes(&m->map->machine) && ok; pe++)
+            for (size_t n = 0; n < m->code->block_count && ok; n++) {
+                const struct bf_block *block = &m->code->blocks[n];
+                if (block->id != id || !(block->pes >> pe & 1))
+                    continue;
+                enter(m, pe);
+                find_position(m, i);
+                ok = run_one(m, block, i, computed);
+            }
+    }
     return ok;
 }
 
 /* Iterations of a tile: its chunks and passes, where phases tell these apart. */
-static bool run_pe(struct machine *m, int64_t tile) {
+static bool run_iterations(struct machine *m, int64_t tile) {
     const struct bf_launch *launch = m->launch;
     int64_t all = (int64_t)launch->trips[0] * launch->trips[1] * launch->trips[2];
-    int64_t moved[BF_BLOCKS] = {0}, tiles = all / tile;
+    int64_t tiles = all / tile;
     bool ok = true;
     for (int64_t i = 0; i < all && ok; i++) {
         int64_t at = i / tile;
         bool computed = at == 0 || at >= tiles - 2;
-        find_position(m, i);
-        for (int64_t w = 0; w < m->plan->context_size; w++) /* contexts keep nothing */
-            m->ram[m->plan->context_base + w] = BF_HALF_POISON;
-        ok = run_unit(m, BF_UNIT_LOAD, i, moved, computed) &&
-             run_unit(m, BF_UNIT_CAL, i, moved, computed) &&
-             run_unit(m, BF_UNIT_STORE, i, moved, computed);
+        for (unsigned pe = 0; pe < bf_machine_pes(&m->map->machine); pe++)
+            for (int64_t w = 0; w < m->plan->context_size; w++) /* contexts keep nothing */
+                m->pes[pe].ram[m->plan->context_base + w] = BF_HALF_POISON;
+        ok = run_unit(m, BF_UNIT_LOAD, i, computed) && run_unit(m, BF_UNIT_CAL, i, computed) &&
+             run_unit(m, BF_UNIT_STORE, i, computed);
     }
     return ok;
 }
 
 /* ---- plans ---- */
 
-/* Runs one plan on every PE. */
+static struct pe *poisoned(const struct bf_machine *machine) {
+    size_t lanes = 2 * (size_t)machine->weight_half * machine->lanes;
+    struct pe *pes = bf_alloc(bf_machine_pes(machine) * sizeof *pes);
+    for (unsigned pe = 0; pe < bf_machine_pes(machine); pe++) {
+        pes[pe].ram = bf_alloc(machine->data_ram * sizeof *pes[pe].ram);
+        pes[pe].weights = bf_alloc(lanes * sizeof *pes[pe].weights);
+        for (size_t w = 0; w < machine->data_ram; w++)
+            pes[pe].ram[w] = BF_HALF_POISON;
+        for (size_t w = 0; w < lanes; w++)
+            pes[pe].weights[w] = BF_HALF_POISON;
+        for (int a = 0; a < 16; a++)
+            pes[pe].accs[a] = bf_bits_float(BF_FLOAT_POISON);
+    }
+    return pes;
+}
+
+/* Runs one plan on all PEs. */
 static bool run_plan(struct bf_map *map, const struct bf_plan *plan, uint32_t *stored,
                      struct bf_diags *diags) {
     struct bf_rows_shape shape = bf_rows_shape(plan->kernel, map->machine.lanes);
@@ -564,25 +643,19 @@ static bool run_plan(struct bf_map *map, const struct bf_plan *plan, uint32_t *s
     m.p = p;
     m.code = &map->program->kernels[plan->code];
     m.launch = &map->program->launches[plan->launch];
-    m.ram = bf_alloc(map->machine.data_ram * sizeof *m.ram);
-    m.weights = bf_alloc(2 * (size_t)map->machine.weight_half * v * sizeof *m.weights);
     m.oracle = (struct oracle){
         .map = map, .shape = &shape, .weights = weights, .known_sample = -1, .known_across = -1};
     int64_t across = shape.columns ? shape.cols : shape.packed ? shape.samples : shape.rows;
     m.lane = across > 1;
-    for (m.pe = 0; m.pe < bf_machine_pes(&map->machine) && ok; m.pe++) {
-        for (size_t w = 0; w < map->machine.data_ram; w++)
-            m.ram[w] = BF_HALF_POISON;
-        for (size_t w = 0; w < 2 * map->machine.weight_half * v; w++)
-            m.weights[w] = BF_HALF_POISON;
-        for (int a = 0; a < 16; a++)
-            m.accs[a] = bf_bits_float(BF_FLOAT_POISON);
-        ok = run_pe(&m, p.rounds[0] * p.rounds[1]);
+    m.pes = poisoned(&map->machine);
+    ok = ok && run_iterations(&m, p.rounds[0] * p.rounds[1]);
+    for (unsigned pe = 0; pe < bf_machine_pes(&map->machine); pe++) {
+        free(m.pes[pe].ram);
+        free(m.pes[pe].weights);
     }
+    free(m.pes);
     bf_weights_free(weights);
     free(words);
-    free(m.ram);
-    free(m.weights);
     return ok;
 }
 

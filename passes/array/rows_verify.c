@@ -3,7 +3,8 @@
  *
  * It walks one tile: the phases of the period, CAL blocks in the order of their numbers. Words of a
  * context are forgotten from iteration to iteration; what row scalars keep, and accumulators, are
- * forgotten at a tile's end.
+ * forgotten at a tile's end. Across PEs, what one PE sends after a chain the others send too; then
+ * accumulators are forgotten.
  */
 #include "passes/array/rows_values.h"
 
@@ -17,6 +18,7 @@ struct known {
     bool *ram; /* context addresses after `context_base` absolute ones */
     uint16_t accs;
     unsigned pe;
+    bool overlapped; /* iterations are: accumulators live in a chain only */
 };
 
 static bool wrong(const struct known *k, const struct bf_block *block, const char *what,
@@ -91,6 +93,36 @@ static void load_or_check(struct known *k, const struct bf_block *block, bool *o
     }
 }
 
+/* Words that a FLOW reads, and those that come from all members in their places. */
+static bool run_flow(struct known *k, const struct bf_descriptor *d, const struct bf_block *block) {
+    unsigned ram = k->machine->data_ram, members = 1u << d->flow.width;
+    uint32_t from = (uint32_t)k->plan->context_base + d->flow.source;
+    uint32_t to = (uint32_t)k->plan->context_base + d->flow.destination;
+    bool ok = d->flow.source_relative && d->flow.destination_relative;
+    for (unsigned word = 0; word < d->trips[0] && ok; word++) {
+        ok = read_word(k, block, (from + word) % ram);
+        for (unsigned m = 0; m < members; m++)
+            k->ram[(to + word + (m << d->flow.self_shift)) % ram] = true;
+    }
+    return ok;
+}
+
+/* The FLOWs that wait for a CAL block. */
+static bool run_flows_after(struct known *k, const struct bf_block *cal) {
+    bool ok = true;
+    for (size_t i = 0; i < k->code->block_count && ok; i++) {
+        const struct bf_block *block = &k->code->blocks[i];
+        bool waits = false;
+        for (int t = 0; t < BF_TARGETS; t++)
+            waits |= cal->d.target[t] == block->id;
+        if (block->d.unit == BF_UNIT_FLOW && waits && (block->pes >> k->pe & 1))
+            ok = run_flow(k, &block->d, block);
+    }
+    if (k->overlapped && !cal->d.cal.chain)
+        k->accs = 0;
+    return ok;
+}
+
 /* Blocks of one unit in a phase, in the order of their numbers. */
 static bool run_unit(struct known *k, enum bf_unit unit, int phase) {
     bool ok = true;
@@ -101,11 +133,20 @@ static bool run_unit(struct known *k, enum bf_unit unit, int phase) {
                 phase < block->d.first || phase > block->d.last)
                 continue;
             if (unit == BF_UNIT_CAL)
-                ok = run_block(k, block);
+                ok = run_block(k, block) && run_flows_after(k, block);
             else if (!block->d.mem.weights)
                 load_or_check(k, block, &ok);
         }
     return ok;
+}
+
+/* Exchanges go along rows of the mesh or along columns, inside a group: sums would hide it. */
+static bool exchange_is_sane(const struct bf_map *map, const struct bf_plan *plan,
+                             const struct bf_descriptor *d) {
+    int64_t group = bf_plan_int(plan, "chunk_groups"), cols = map->machine.cols;
+    int64_t reach = (int64_t)1 << (d->flow.shift + d->flow.width);
+    return d->trips[1] == 1u << d->flow.width && reach <= group &&
+           (d->flow.shift == 0 ? reach <= cols || cols == 1 : (int64_t)1 << d->flow.shift == cols);
 }
 
 /* A plan that was read from a text may say anything. */
@@ -115,8 +156,9 @@ static bool is_sane(const struct bf_map *map, const struct bf_plan *plan) {
                                            "inner_groups", "outer_groups", "interleave"};
     const struct bf_launch *launch = &map->program->launches[plan->launch];
     const struct bf_kernel *code = &map->program->kernels[plan->code];
-    bool sane = launch->strict && launch->period > 0 && code->segment_count == 1 &&
-                code->segments[0].start == 0 && plan->context_base == launch->context_base &&
+    bool sane = (launch->strict || bf_plan_int(plan, "chunk_groups") > 1) && launch->period > 0 &&
+                code->segment_count == 1 && code->segments[0].start == 0 &&
+                plan->context_base == launch->context_base &&
                 plan->context_size == launch->context_size &&
                 plan->context_base + plan->context_size <= map->machine.data_ram;
     sane = sane && bf_ints_find(&plan->ints, "head_groups", 1) > 0;
@@ -124,6 +166,8 @@ static bool is_sane(const struct bf_map *map, const struct bf_plan *plan) {
         sane = sane && bf_plan_int(plan, positive[i]) > 0;
     for (size_t i = 0; i < code->block_count; i++)
         sane = sane && code->blocks[i].d.trips[2] == 1 &&
+               (code->blocks[i].d.unit != BF_UNIT_FLOW ||
+                exchange_is_sane(map, plan, &code->blocks[i].d)) &&
                (code->blocks[i].d.unit != BF_UNIT_CAL ||
                 (code->blocks[i].d.trips[1] == 1 &&
                  code->blocks[i].d.cal.start + code->blocks[i].d.cal.length <=
@@ -140,6 +184,7 @@ bool bf_rows_verify(struct bf_map *map, struct bf_plan *plan, struct bf_diags *d
     const struct bf_launch *launch = &map->program->launches[plan->launch];
     struct known k = {.plan = plan, .machine = &map->machine, .diags = diags};
     k.code = &map->program->kernels[plan->code];
+    k.overlapped = !launch->strict;
     k.ram = bf_alloc(map->machine.data_ram * sizeof *k.ram);
     bool ok = true;
     for (int phase = 0; phase < launch->period && ok; phase++) {

@@ -464,11 +464,14 @@ static void refusals_name_the_resource(void **state) {
 
 /* ---- the value check ---- */
 
-/* Drops the first block of a name; the check must say what is read before it is written. */
-static void check_without(const char *name, const char *finding) {
-    struct work *w = compile("input %x f16[8,32]\n%1 = layernorm %x f16[8,32]\n"
-                             "output y = %1 f16[8,32]\n",
-                             1);
+/* Drops the first block of a name; the check must say what is read before it is written. An axis
+ * of 1009 elements lies on one PE, one of 1024 across PEs. */
+static void check_without(int axis, const char *name, const char *finding) {
+    char body[128];
+    snprintf(body, sizeof body,
+             "input %%x f16[8,%d]\n%%1 = layernorm %%x f16[8,%d]\noutput y = %%1 f16[8,%d]\n", axis,
+             axis, axis);
+    struct work *w = compile(body, 1);
     struct bf_kernel *kernel = &w->map->program->kernels[0];
     for (size_t i = 0; i < kernel->block_count; i++)
         if (!strcmp(kernel->blocks[i].name, name)) {
@@ -484,23 +487,31 @@ static void check_without(const char *name, const char *finding) {
 
 static void a_missing_block_is_found(void **state) {
     (void)state;
-    check_without("load", "reads RAM word");
-    check_without("init", "reads accumulator");
-    check_without("finish", "before anything writes it");
+    check_without(1009, "load", "reads RAM word");
+    check_without(1009, "init", "reads accumulator");
+    check_without(1009, "finish", "before anything writes it");
+    check_without(1024, "load", "reads RAM word");
+    check_without(1024, "init", "reads accumulator");
+    check_without(1024, "send", "(relay) reads RAM word");
+    check_without(1024, "exchange", "(relay) reads RAM word");
+    check_without(1024, "relay", "(sums) reads RAM word");
+    check_without(1024, "sums", "reads accumulator");
 }
 
 /* ---- the value check, fault by fault ---- */
 
-/* Whether verify refuses the program as it is now; diagnostics go nowhere. */
+/* Whether verify, or the check of order and storage, refuses the program as it is now; diagnostics
+ * go nowhere. */
 static bool is_refused(struct work *w) {
     struct bf_sources sources = {0};
+    struct bf_error error = {0};
     struct bf_diags diags = {.sources = &sources, .out = fopen("/dev/null", "w")};
     bool refused = !bf_pass_verify(w->map, &diags);
     fclose(diags.out);
-    return refused;
+    return refused || !bf_check_program(w->map->program, &error);
 }
 
-enum { CAL_FAULTS = 8, MEMORY_FAULTS = 6 };
+enum { CAL_FAULTS = 8, MEMORY_FAULTS = 6, FLOW_FAULTS = 9 };
 
 /* Changes one thing in a CAL word; false if the word has not got it. */
 static bool change_word(struct bf_cal *cal, int fault) {
@@ -556,6 +567,38 @@ static bool change_memory(struct bf_descriptor *d, int fault) {
     }
 }
 
+static bool change_flow(struct bf_descriptor *d, int fault) {
+    switch (fault) {
+    case 0:
+        d->flow.source ^= 1;
+        return true;
+    case 1:
+        d->flow.destination ^= 1;
+        return true;
+    case 2:
+        d->flow.source_delta[0] ^= 3;
+        return true;
+    case 3:
+        d->flow.destination_delta[0] ^= 3;
+        return true;
+    case 4:
+        d->flow.shift ^= 1;
+        return true;
+    case 5:
+        d->flow.self_shift++;
+        return true;
+    case 6:
+        d->flow.token ^= 1;
+        return true;
+    case 7:
+        d->trips[1]--;
+        return true;
+    default:
+        d->flow.destination_shift = 1;
+        return true;
+    }
+}
+
 struct count {
     int planted, missed;
 };
@@ -583,9 +626,11 @@ static struct count plant_in_blocks(struct work *w) {
     struct bf_kernel *kernel = &w->map->program->kernels[0];
     struct count count = {0, 0};
     for (size_t i = 0; i < kernel->block_count; i++)
-        for (int fault = 0; fault < MEMORY_FAULTS; fault++) {
-            struct bf_descriptor d = kernel->blocks[i].d;
-            if (d.unit != BF_UNIT_CAL && change_memory(&kernel->blocks[i].d, fault)) {
+        for (int fault = 0; fault < MEMORY_FAULTS + FLOW_FAULTS; fault++) {
+            struct bf_descriptor d = kernel->blocks[i].d, *now = &kernel->blocks[i].d;
+            bool flow = d.unit == BF_UNIT_FLOW, mine = flow == (fault >= MEMORY_FAULTS);
+            if (d.unit != BF_UNIT_CAL && mine &&
+                (flow ? change_flow(now, fault - MEMORY_FAULTS) : change_memory(now, fault))) {
                 count.planted++;
                 count.missed += !is_refused(w);
             }
@@ -613,6 +658,11 @@ static void planted_faults_are_found(void **state) {
           400);
     plant("input %x f16[40,1009]\n%1 = softmax %x axis=1 f16[40,1009]\n"
           "output y = %1 f16[40,1009]\n",
+          300);
+    plant("input %x f16[40,64]\nparam norm.weight f16[64]\n"
+          "%1 = rmsnorm %x @norm affine f16[40,64]\noutput y = %1 f16[40,64]\n",
+          150);
+    plant("input %x f16[16,512]\n%1 = softmax %x axis=1 f16[16,512]\noutput y = %1 f16[16,512]\n",
           300);
     plant("input %x f16[40,64]\n%1 = gelu %x f16[40,64]\noutput y = %1 f16[40,64]\n", 300);
     plant("input %x f16[300,40]\ninput %m u8[300]\n%1 = mean %x mask=%m axis=0 f16[40]\n"
